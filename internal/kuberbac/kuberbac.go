@@ -25,7 +25,8 @@ type Role struct {
 	Labels    map[string]string `json:"labels,omitzero"`
 	Rules     []Rule            `json:"rules,omitzero"`
 	// Aggregate selects the cluster roles whose rules this one takes on; nil for
-	// a role that has rules of its own.
+	// a role that has rules of its own. A role never has both: in a cluster, the
+	// rules of a role that aggregates are written by a controller.
 	Aggregate []Selector `json:"aggregate,omitzero"`
 }
 
@@ -53,7 +54,8 @@ const (
 	ServiceAccount SubjectKind = "ServiceAccount"
 )
 
-// A Subject is whom a binding speaks of. Namespace is set for service accounts only.
+// A Subject is whom a binding speaks of. Namespace is set for service accounts,
+// also where a RoleBinding would lend them its own, and for nobody else.
 type Subject struct {
 	Kind      SubjectKind `json:"kind"`
 	Name      string      `json:"name"`
@@ -84,10 +86,12 @@ type Attributes struct {
 	Path        string
 }
 
+// Key implements record.Record.
 func (r Role) Key() record.Key {
 	return record.KeyOf(record.KubeRole, r.Cluster.String(), r.Namespace, r.Name)
 }
 
+// Key implements record.Record.
 func (b Binding) Key() record.Key {
 	return record.KeyOf(record.KubeBinding, b.Cluster.String(), b.Namespace, b.Name)
 }
