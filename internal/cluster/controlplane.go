@@ -1,0 +1,145 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// writeConfig writes the files that the programs are started with.
+func (c *Cluster) writeConfig() error {
+	house, f := c.conf.House, c.files
+	files := webhookFiles{ca: f.config("house-ca.crt"), cert: f.config("house-client.crt"), key: f.config("house-client.key")}
+	var err error
+	put := func(path string, data []byte) {
+		if err == nil {
+			err = write(path, data)
+		}
+	}
+	if house.serves() {
+		put(files.ca, house.CA)
+		put(files.cert, house.ClientCert)
+		put(files.key, house.ClientKey)
+	}
+	asks := ""
+	if house.SubjectAccessReview != "" {
+		asks = f.config("subjectaccessreview.kubeconfig")
+		put(asks, webhookKubeconfig(house.SubjectAccessReview, files))
+	}
+	if house.TokenReview != "" {
+		put(f.config("tokenreview.kubeconfig"), webhookKubeconfig(house.TokenReview, files))
+	}
+	put(f.config("authentication.yaml"), marshal(authentication(healthPaths)))
+	put(f.config("authorization.yaml"), marshal(authorization(asks, []string{notSystem, notMirror})))
+	put(f.config("controller-manager.kubeconfig"), marshal(kubeconfig{
+		APIVersion: "v1", Kind: "Config",
+		Clusters: []namedCluster{{Name: c.conf.Name, Cluster: kubeCluster{Server: c.Server(), CAFile: f.pki("ca.crt")}}},
+		Users: []namedUser{{Name: "controller-manager", User: kubeUser{
+			CertFile: f.pki("controller-manager.crt"), KeyFile: f.pki("controller-manager.key")}}},
+		Contexts:       []namedContext{{Name: "default", Context: kubeContext{Cluster: c.conf.Name, User: "controller-manager"}}},
+		CurrentContext: "default",
+	}))
+	return err
+}
+
+func (c *Cluster) apiServerArgs() []string {
+	f, etcd := c.files, c.conf.Etcd
+	prefix := etcd.Prefix
+	if prefix == "" {
+		prefix = "/clusters" + c.conf.Scope.String()
+	}
+	args := []string{
+		"--bind-address=127.0.0.1",
+		"--advertise-address=127.0.0.1",
+		"--secure-port=" + strconv.Itoa(c.memory.Port),
+		// A loopback address is no endpoint that pods could use, and writing it
+		// fails once every ten seconds. There are no pods here.
+		"--endpoint-reconciler-type=none",
+
+		"--etcd-servers=" + strings.Join(etcd.Endpoints, ","),
+		"--etcd-prefix=" + prefix,
+		// The house compacts its etcd; two compactors would fight over the history
+		// that the house's own watchers need.
+		"--etcd-compaction-interval=0",
+
+		"--client-ca-file=" + f.pki("clients-ca.crt"),
+		"--tls-cert-file=" + f.pki("apiserver.crt"),
+		"--tls-private-key-file=" + f.pki("apiserver.key"),
+		"--tls-min-version=VersionTLS12",
+
+		"--service-account-issuer=" + c.ServiceAccountIssuer(),
+		"--service-account-key-file=" + f.pki("sa.pub"),
+		"--service-account-signing-key-file=" + f.pki("sa.key"),
+		"--service-cluster-ip-range=" + serviceRange,
+		"--api-audiences=" + strings.Join(append([]string{c.ServiceAccountIssuer()}, c.conf.Audiences...), ","),
+
+		"--authentication-config=" + f.config("authentication.yaml"),
+		"--authorization-config=" + f.config("authorization.yaml"),
+		"--enable-admission-plugins=NodeRestriction",
+		"--profiling=false",
+	}
+	if etcd.CertFile != "" {
+		args = append(args, "--etcd-cafile="+etcd.CAFile, "--etcd-certfile="+etcd.CertFile, "--etcd-keyfile="+etcd.KeyFile)
+	}
+	if c.conf.House.TokenReview != "" {
+		args = append(args, tokenReviewArgs(f.config("tokenreview.kubeconfig"))...)
+	}
+	return args
+}
+
+// tokenReviewArgs are the flags of sign-in; there is no structured form of them.
+// The lifetime of 0s is real here and switches this cache off. kube-apiserver
+// keeps a second one in front of it, of 10 s, that no flag reaches: what was
+// revoked meanwhile is refused by authorization.
+func tokenReviewArgs(kubeconfig string) []string {
+	return []string{
+		"--authentication-token-webhook-config-file=" + kubeconfig,
+		"--authentication-token-webhook-version=v1",
+		"--authentication-token-webhook-cache-ttl=0s",
+	}
+}
+
+func (c *Cluster) managerArgs() []string {
+	f := c.files
+	return []string{
+		"--kubeconfig=" + f.config("controller-manager.kubeconfig"),
+		"--secure-port=0", // serves nothing: one open port less
+		"--leader-elect=false",
+		"--use-service-account-credentials=true",
+		"--root-ca-file=" + f.pki("ca.crt"),
+		"--service-account-private-key-file=" + f.pki("sa.key"),
+		"--profiling=false",
+	}
+}
+
+// waitReady returns when the API server says that it is ready, and at once when
+// it ends.
+func (c *Cluster) waitReady(ctx context.Context) error {
+	api, err := newAPI(c.Server(), c.CA(), nil)
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := api.do(ctx, http.MethodGet, "/readyz", "", nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-c.apiServer.done:
+			return c.apiServer.failure()
+		case <-ctx.Done():
+			return fmt.Errorf("kube-apiserver is not ready: %w; the last lines of its log:\n%s",
+				errors.Join(ctx.Err(), err), tail(c.apiServer.logFile, 12))
+		case <-tick.C:
+		}
+	}
+}
