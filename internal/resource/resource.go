@@ -59,6 +59,10 @@ type Cluster struct {
 	AdminGroups []principal.ID `json:"adminGroups,omitzero"`
 	// DisableLocalAccounts refuses the cluster's own admin certificates.
 	DisableLocalAccounts bool `json:"disableLocalAccounts,omitzero"`
+	// Mirrored is set once the roles and bindings of the cluster itself have been
+	// read into the estate; until then it is taken to have those that Kubernetes
+	// gives every new cluster.
+	Mirrored bool `json:"mirrored,omitzero"`
 	// Attached is set for a cluster that the house did not start.
 	Attached bool `json:"attached,omitzero"`
 	// Endpoint is the URL of the API server, once known.

@@ -1,0 +1,515 @@
+package estate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+)
+
+// Errors that callers branch on. Test for them with errors.Is.
+var (
+	// ErrNotFound: an op deletes a record that is not there.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: another record already has this name, or says the same thing.
+	ErrExists = errors.New("already exists")
+	// ErrImmutable: an op changes what a record may not change.
+	ErrImmutable = errors.New("may not be changed")
+	// ErrUnknown: a record refers to something that the estate does not have.
+	ErrUnknown = errors.New("unknown")
+	// ErrInUse: a record is deleted while others depend on it; see Dependents.
+	ErrInUse = errors.New("in use")
+)
+
+// An editor builds one snapshot. Its snapshot is not yet shared, but what the
+// snapshot points to is, unless the whole estate is being loaded (bulk).
+type editor struct {
+	s       *Snapshot
+	bulk    bool
+	fresh   bool // s.world is ours to edit
+	put1    []record.Record
+	removed []record.Key
+}
+
+// world returns the world for editing.
+func (e *editor) world() *world {
+	if !e.bulk && !e.fresh {
+		e.s.world = e.s.world.clone()
+		e.fresh = true
+	}
+	return e.s.world
+}
+
+// extend appends to a list that older snapshots may share.
+func extend[T any](e *editor, list []T, v T) []T {
+	if e.bulk {
+		return append(list, v)
+	}
+	return append(list[:len(list):len(list)], v)
+}
+
+// without returns list with the elements that match left out.
+func without[T any](list []T, match func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(list), match)
+}
+
+func (e *editor) put(r record.Record) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	var err error
+	switch r := r.(type) {
+	case directory.Tenant:
+		e.world().tenants[r.ID] = &r
+	case directory.User:
+		err = e.putUser(r)
+	case directory.Group:
+		err = e.putPrincipal(r.ID, principal.Group, r)
+	case directory.ServicePrincipal:
+		err = e.putServicePrincipal(r)
+	case directory.ManagedIdentity:
+		err = e.putIdentity(r)
+	case directory.Membership:
+		e.putMembership(r)
+	case directory.Application:
+		e.world().apps.set(r.AppID, &r)
+	case directory.FederatedCredential:
+		list, _ := e.s.feds.get(r.Owner)
+		list = without(list, func(f directory.FederatedCredential) bool { return f.Name == r.Name })
+		e.s.feds.set(r.Owner, append(list, r))
+	case resource.ManagementGroup:
+		e.world().mgs[r.Scope] = &r
+	case resource.Subscription:
+		e.world().subs.set(r.Scope, &r)
+	case resource.Group:
+		e.s.groups.set(r.Scope, &r)
+	case resource.Cluster:
+		e.world().clusters[r.Scope] = &r
+	case azurerbac.Definition:
+		err = e.putDefinition(r)
+	case azurerbac.Assignment:
+		err = e.putAssignment(r)
+	case azurerbac.DenyAssignment:
+		var d *azurerbac.Deny
+		if d, err = azurerbac.CompileDeny(r); err == nil {
+			e.world().denies[r.ID] = d
+		}
+	case kuberbac.Role:
+		e.putKubeRole(r)
+	case kuberbac.Binding:
+		e.putBinding(r)
+	default:
+		err = record.Invalid("%T is no record of the estate", r)
+	}
+	if err != nil {
+		return wrap("put", r.Key(), err)
+	}
+	e.put1 = append(e.put1, r)
+	return nil
+}
+
+func (e *editor) remove(key record.Key) error {
+	old, ok := e.s.Get(key)
+	if !ok {
+		return wrap("delete", key, ErrNotFound)
+	}
+	switch r := old.(type) {
+	case directory.Tenant:
+		delete(e.world().tenants, r.ID)
+	case directory.User:
+		e.s.upns.remove(r.UserPrincipalName)
+		e.forget(r.ID)
+	case directory.Group:
+		e.forget(r.ID)
+	case directory.ServicePrincipal:
+		e.s.spOf.remove(tenantApp{r.Tenant, r.AppID})
+		e.forget(r.ID)
+	case directory.ManagedIdentity:
+		e.s.byClient.remove(r.ClientID)
+		e.forget(r.ID)
+	case directory.Membership:
+		e.removeMembership(r)
+	case directory.Application:
+		e.world().apps.remove(r.AppID)
+	case directory.FederatedCredential:
+		list, _ := e.s.feds.get(r.Owner)
+		if list = without(list, func(f directory.FederatedCredential) bool { return f.Name == r.Name }); len(list) == 0 {
+			e.s.feds.remove(r.Owner)
+		} else {
+			e.s.feds.set(r.Owner, list)
+		}
+	case resource.ManagementGroup:
+		delete(e.world().mgs, r.Scope)
+	case resource.Subscription:
+		e.world().subs.remove(r.Scope)
+	case resource.Group:
+		e.s.groups.remove(r.Scope)
+	case resource.Cluster:
+		delete(e.world().clusters, r.Scope)
+	case azurerbac.Definition:
+		e.world().roles.remove(r.ID)
+	case azurerbac.Assignment:
+		e.dropAssignment(r.ID)
+	case azurerbac.DenyAssignment:
+		delete(e.world().denies, r.ID)
+	case kuberbac.Role:
+		e.removeKubeRole(r)
+	case kuberbac.Binding:
+		e.dropBinding(kubeKey{r.Cluster, r.Namespace, r.Name})
+	}
+	e.removed = append(e.removed, key)
+	return nil
+}
+
+// edit replaces the node of a principal.
+func (e *editor) edit(id principal.ID, change func(n *node)) {
+	old, ok := e.s.nodes.get(id)
+	next := new(node)
+	if ok {
+		if e.bulk {
+			change(old)
+			return
+		}
+		next.rec, next.kind, next.memberOf, next.assigned = old.rec, old.kind, old.memberOf, old.assigned
+	}
+	change(next)
+	if next.rec == nil && len(next.memberOf) == 0 && len(next.assigned) == 0 {
+		e.s.nodes.remove(id)
+		return
+	}
+	e.s.nodes.set(id, next)
+}
+
+func (e *editor) putPrincipal(id principal.ID, kind principal.Kind, r record.Record) error {
+	if n, ok := e.s.nodes.get(id); ok && n.rec != nil && n.kind != kind {
+		return fmt.Errorf("object id %s is that of a %s: %w", id, n.kind, ErrExists)
+	}
+	e.edit(id, func(n *node) { n.rec, n.kind = r, kind })
+	return nil
+}
+
+func (e *editor) putUser(u directory.User) error {
+	if other, ok := e.s.upns.get(u.UserPrincipalName); ok && other != u.ID {
+		return fmt.Errorf("user principal name %s is that of user %s: %w", u.UserPrincipalName, other, ErrExists)
+	}
+	if n, ok := e.s.nodes.get(u.ID); ok {
+		if old, ok := n.rec.(directory.User); ok && old.UserPrincipalName != u.UserPrincipalName {
+			e.s.upns.remove(old.UserPrincipalName)
+		}
+	}
+	if err := e.putPrincipal(u.ID, principal.User, u); err != nil {
+		return err
+	}
+	e.s.upns.set(u.UserPrincipalName, u.ID)
+	return nil
+}
+
+func (e *editor) putServicePrincipal(sp directory.ServicePrincipal) error {
+	key := tenantApp{sp.Tenant, sp.AppID}
+	if other, ok := e.s.spOf.get(key); ok && other != sp.ID {
+		return fmt.Errorf("application %s has the service principal %s in this tenant: %w", sp.AppID, other, ErrExists)
+	}
+	if n, ok := e.s.nodes.get(sp.ID); ok {
+		if old, ok := n.rec.(directory.ServicePrincipal); ok && (old.AppID != sp.AppID || old.Tenant != sp.Tenant) {
+			return fmt.Errorf("application and tenant of a service principal: %w", ErrImmutable)
+		}
+	}
+	if err := e.putPrincipal(sp.ID, principal.ServicePrincipal, sp); err != nil {
+		return err
+	}
+	e.s.spOf.set(key, sp.ID)
+	return nil
+}
+
+func (e *editor) putIdentity(m directory.ManagedIdentity) error {
+	if other, ok := e.s.byClient.get(m.ClientID); ok && other != m.ID {
+		return fmt.Errorf("client id %s is that of managed identity %s: %w", m.ClientID, other, ErrExists)
+	}
+	if n, ok := e.s.nodes.get(m.ID); ok {
+		if old, ok := n.rec.(directory.ManagedIdentity); ok && (old.ClientID != m.ClientID || old.Resource != m.Resource) {
+			return fmt.Errorf("client id and resource of a managed identity: %w", ErrImmutable)
+		}
+	}
+	if err := e.putPrincipal(m.ID, principal.ManagedIdentity, m); err != nil {
+		return err
+	}
+	e.s.byClient.set(m.ClientID, m.ID)
+	return nil
+}
+
+// forget removes what a principal is; assignments to it stay and grant nothing.
+func (e *editor) forget(id principal.ID) {
+	e.edit(id, func(n *node) { n.rec, n.kind = nil, "" })
+}
+
+func (e *editor) putMembership(m directory.Membership) {
+	e.edit(m.Member, func(n *node) {
+		if e.bulk || !slices.Contains(n.memberOf, m.Group) {
+			n.memberOf = extend(e, n.memberOf, m.Group)
+		}
+	})
+	set, ok := e.s.members.get(m.Group)
+	switch {
+	case ok && e.bulk:
+		set.add(m.Member)
+	case ok:
+		e.s.members.set(m.Group, set.with(m.Member))
+	default:
+		e.s.members.set(m.Group, &memberSet{ids: []principal.ID{m.Member}})
+	}
+}
+
+func (e *editor) removeMembership(m directory.Membership) {
+	e.edit(m.Member, func(n *node) {
+		n.memberOf = without(n.memberOf, func(g principal.ID) bool { return g == m.Group })
+	})
+	if set, ok := e.s.members.get(m.Group); ok {
+		if set = set.without(m.Member); len(set.ids) == 0 {
+			e.s.members.remove(m.Group)
+		} else {
+			e.s.members.set(m.Group, set)
+		}
+	}
+}
+
+func (e *editor) putDefinition(d azurerbac.Definition) error {
+	if d.BuiltIn {
+		return fmt.Errorf("only the house defines built-in roles: %w", ErrImmutable)
+	}
+	if _, ok := e.s.world.builtIn.byID[d.ID]; ok {
+		return fmt.Errorf("role definition %s is built in: %w", d.ID, ErrImmutable)
+	}
+	role, err := azurerbac.Compile(d)
+	if err != nil {
+		return err
+	}
+	if other, ok := e.s.DefinitionByName(d.RoleName); ok && other.ID != d.ID {
+		return fmt.Errorf("role name %q is that of role definition %s: %w", d.RoleName, other.ID, ErrExists)
+	}
+	e.world().roles.set(d.ID, role)
+	return nil
+}
+
+func (e *editor) putAssignment(a azurerbac.Assignment) error {
+	next := &Assigned{Assignment: a}
+	if a.Condition != "" {
+		expr, err := condition.Parse(a.Condition)
+		if err != nil {
+			return err
+		}
+		next.Expr = expr
+	}
+	if old, ok := e.s.assigned.get(a.ID); ok {
+		if old.Principal != a.Principal || old.Scope != a.Scope {
+			return fmt.Errorf("principal and scope of a role assignment: %w", ErrImmutable)
+		}
+		e.dropAssignment(a.ID)
+	}
+	if n, ok := e.s.nodes.get(a.Principal); ok && !e.bulk {
+		for _, other := range n.assigned {
+			if other.Scope == a.Scope && other.Role == a.Role {
+				return fmt.Errorf("role assignment %s says the same: %w", other.ID, ErrExists)
+			}
+		}
+	}
+	e.s.assigned.set(a.ID, next)
+	e.edit(a.Principal, func(n *node) { n.assigned = extend(e, n.assigned, next) })
+	list, _ := e.s.atScope.get(a.Scope)
+	e.s.atScope.set(a.Scope, extend(e, list, next))
+	return nil
+}
+
+func (e *editor) dropAssignment(id azurerbac.AssignmentID) {
+	old, ok := e.s.assigned.get(id)
+	if !ok {
+		return
+	}
+	is := func(a *Assigned) bool { return a == old }
+	e.s.assigned.remove(id)
+	e.edit(old.Principal, func(n *node) { n.assigned = without(n.assigned, is) })
+	list, _ := e.s.atScope.get(old.Scope)
+	if list = without(list, is); len(list) == 0 {
+		e.s.atScope.remove(old.Scope)
+	} else {
+		e.s.atScope.set(old.Scope, list)
+	}
+}
+
+func (e *editor) putKubeRole(r kuberbac.Role) {
+	w := e.world()
+	key := kubeKey{r.Cluster, r.Namespace, r.Name}
+	if _, ok := w.kube.get(key); !ok && r.Namespace == "" {
+		names, _ := w.clusterRoles.get(r.Cluster)
+		w.clusterRoles.set(r.Cluster, extend(e, names, r.Name))
+	}
+	w.kube.set(key, &r)
+}
+
+func (e *editor) removeKubeRole(r kuberbac.Role) {
+	w := e.world()
+	w.kube.remove(kubeKey{r.Cluster, r.Namespace, r.Name})
+	if r.Namespace == "" {
+		names, _ := w.clusterRoles.get(r.Cluster)
+		w.clusterRoles.set(r.Cluster, without(names, func(n string) bool { return n == r.Name }))
+	}
+}
+
+func (e *editor) putBinding(b kuberbac.Binding) {
+	key := kubeKey{b.Cluster, b.Namespace, b.Name}
+	e.dropBinding(key)
+	next := &b
+	e.s.bindings.set(key, next)
+	for i, subject := range b.Subjects {
+		if slices.Contains(b.Subjects[:i], subject) {
+			continue
+		}
+		h, ok := e.s.subjects.get(subject)
+		switch {
+		case ok && e.bulk:
+			h.bindings = append(h.bindings, next)
+		case ok:
+			e.s.subjects.set(subject, &holder{bindings: extend(e, h.bindings, next)})
+		default:
+			e.s.subjects.set(subject, &holder{bindings: []*kuberbac.Binding{next}})
+		}
+	}
+}
+
+func (e *editor) dropBinding(key kubeKey) {
+	old, ok := e.s.bindings.get(key)
+	if !ok {
+		return
+	}
+	e.s.bindings.remove(key)
+	for _, subject := range old.Subjects {
+		h, ok := e.s.subjects.get(subject)
+		if !ok {
+			continue
+		}
+		if left := without(h.bindings, func(b *kuberbac.Binding) bool { return b == old }); len(left) == 0 {
+			e.s.subjects.remove(subject)
+		} else {
+			e.s.subjects.set(subject, &holder{bindings: left})
+		}
+	}
+}
+
+// check verifies what only the finished estate can tell: that everything put
+// refers to something, and that nothing depends on what was deleted.
+func (e *editor) check() error {
+	groupsMoved := false
+	for _, r := range e.put1 {
+		if _, ok := r.(resource.ManagementGroup); ok {
+			groupsMoved = true
+		}
+		if err := e.checkRefers(r); err != nil {
+			return wrap("put", r.Key(), err)
+		}
+	}
+	if groupsMoved {
+		if err := e.s.world.checkTree(); err != nil {
+			return err
+		}
+	}
+	for _, key := range e.removed {
+		if _, back := e.s.Get(key); back {
+			continue
+		}
+		if deps := e.s.Dependents(key); len(deps) > 0 {
+			return wrap("delete", key, fmt.Errorf("%d others depend on it, the first is %s: %w", len(deps), deps[0], ErrInUse))
+		}
+	}
+	return nil
+}
+
+func (e *editor) checkRefers(r record.Record) error {
+	s := e.s
+	switch r := r.(type) {
+	case directory.User:
+		return s.wantTenant(r.Tenant)
+	case directory.Group:
+		return s.wantTenant(r.Tenant)
+	case directory.ServicePrincipal:
+		return s.wantTenant(r.Tenant)
+	case directory.ManagedIdentity:
+		return s.wantTenant(r.Tenant)
+	case directory.Application:
+		return s.wantTenant(r.Tenant)
+	case directory.Membership:
+		if _, ok := s.Group(r.Group); !ok {
+			return fmt.Errorf("group %s: %w", r.Group, ErrUnknown)
+		}
+		if _, ok := s.Principal(r.Member); !ok {
+			return fmt.Errorf("member %s: %w", r.Member, ErrUnknown)
+		}
+	case resource.ManagementGroup:
+		return s.wantManagementGroup(r.Parent)
+	case resource.Subscription:
+		return errors.Join(s.wantTenant(r.Tenant), s.wantManagementGroup(r.Parent))
+	case resource.Cluster:
+		return s.wantTenant(r.Tenant)
+	case azurerbac.Assignment:
+		role, ok := s.world.role(r.Role)
+		if !ok {
+			return fmt.Errorf("role definition %s: %w", r.Role, ErrUnknown)
+		}
+		if !assignableAt(s, role, r.Scope) {
+			return fmt.Errorf("role %q may not be assigned at %s: %w", role.RoleName, r.Scope, ErrImmutable)
+		}
+		if p, ok := s.Principal(r.Principal); ok && r.PrincipalType != "" && r.PrincipalType.AzureType() != p.Kind.AzureType() {
+			return fmt.Errorf("principal %s is a %s, not a %s: %w", r.Principal, p.Kind, r.PrincipalType, ErrImmutable)
+		}
+	}
+	return nil
+}
+
+// assignableAt reports whether a role may be assigned at a scope.
+func assignableAt(s *Snapshot, role *azurerbac.Role, at scope.Scope) bool {
+	for anc := range s.Ancestors(at) {
+		if slices.Contains(role.AssignableScopes, anc) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Snapshot) wantTenant(id directory.TenantID) error {
+	if _, ok := s.world.tenants[id]; !ok {
+		return fmt.Errorf("tenant %s: %w", id, ErrUnknown)
+	}
+	return nil
+}
+
+func (s *Snapshot) wantManagementGroup(sc scope.Scope) error {
+	if _, ok := s.world.mgs[sc]; !ok && !sc.IsZero() {
+		return fmt.Errorf("management group %s: %w", sc, ErrUnknown)
+	}
+	return nil
+}
+
+// checkTree refuses management groups that contain themselves.
+func (w *world) checkTree() error {
+	for start := range w.mgs {
+		at := start
+		for range len(w.mgs) + 1 {
+			mg, ok := w.mgs[at]
+			if !ok || mg.Parent.IsZero() {
+				at = scope.Scope{}
+				break
+			}
+			at = mg.Parent
+		}
+		if !at.IsZero() {
+			return record.Invalid("management group %s contains itself", start)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,354 @@
+// Package estate holds everything an answer depends on as one immutable
+// snapshot at one revision: people, groups, programs, places, roles and grants,
+// with the indexes that the engines ask. It holds no secret.
+//
+// Apply makes the next snapshot in time that depends on the change and not on
+// the size of the estate, because the two share all that did not change.
+package estate
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+	"sync/atomic"
+
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+)
+
+// An Op is one change: a record to put, or the key of a record to delete.
+type Op struct {
+	Put    record.Record
+	Delete record.Key
+}
+
+// Key is the key of the record that the op touches.
+func (o Op) Key() record.Key {
+	if o.Put != nil {
+		return o.Put.Key()
+	}
+	return o.Delete
+}
+
+// A Snapshot is an estate at one revision. It never changes; any number of
+// goroutines may ask it.
+type Snapshot struct {
+	revision int64
+	// stamp is this snapshot's identity; see Resolved.
+	stamp *stamp
+
+	nodes    table[principal.ID, *node]
+	upns     table[string, principal.ID]
+	spOf     table[tenantApp, principal.ID]
+	byClient table[directory.AppID, principal.ID] // managed identities by client id
+	members  table[principal.ID, *memberSet]      // direct members of a group
+	feds     table[directory.AppID, []directory.FederatedCredential]
+	groups   table[scope.Scope, *resource.Group]
+	assigned table[azurerbac.AssignmentID, *Assigned]
+	atScope  table[scope.Scope, []*Assigned]
+	bindings table[kubeKey, *kuberbac.Binding]
+	subjects table[kuberbac.Subject, *holder]
+
+	// world is what every grant's meaning may depend on; it changes rarely, and
+	// a change of it makes every principal's grants be resolved anew.
+	world *world
+}
+
+type stamp struct{ _ byte }
+
+type tenantApp struct {
+	tenant directory.TenantID
+	app    directory.AppID
+}
+
+// A kubeKey names a role or binding; an empty namespace is the whole cluster.
+type kubeKey struct {
+	cluster         scope.Scope
+	namespace, name string
+}
+
+// A node is everything the estate knows about one principal. A node is never
+// changed: a change to the principal, to his own memberships or to his own
+// assignments replaces it.
+type node struct {
+	rec      record.Record // nil while only memberships or assignments speak of the id
+	kind     principal.Kind
+	memberOf []principal.ID
+	assigned []*Assigned
+	resolved atomic.Pointer[Resolved]
+}
+
+// An Assigned is a role assignment with its condition parsed.
+type Assigned struct {
+	azurerbac.Assignment
+	Expr *condition.Expr // nil without a condition
+}
+
+// A holder is what bindings give to one Kubernetes subject; replaced, never changed.
+type holder struct {
+	bindings []*kuberbac.Binding
+	index    atomic.Pointer[map[kubePlace][]*kuberbac.Binding]
+}
+
+type kubePlace struct {
+	cluster   scope.Scope
+	namespace string
+}
+
+// New returns the empty estate at revision 0. It knows the built-in roles.
+func New() *Snapshot { return newSnapshot(false) }
+
+func newSnapshot(bulk bool) *Snapshot {
+	return &Snapshot{
+		stamp:    new(stamp),
+		nodes:    newTable[principal.ID, *node](bulk),
+		upns:     newTable[string, principal.ID](bulk),
+		spOf:     newTable[tenantApp, principal.ID](bulk),
+		byClient: newTable[directory.AppID, principal.ID](bulk),
+		members:  newTable[principal.ID, *memberSet](bulk),
+		feds:     newTable[directory.AppID, []directory.FederatedCredential](bulk),
+		groups:   newTable[scope.Scope, *resource.Group](bulk),
+		assigned: newTable[azurerbac.AssignmentID, *Assigned](bulk),
+		atScope:  newTable[scope.Scope, []*Assigned](bulk),
+		bindings: newTable[kubeKey, *kuberbac.Binding](bulk),
+		subjects: newTable[kuberbac.Subject, *holder](bulk),
+		world:    newWorld(bulk),
+	}
+}
+
+func (s *Snapshot) freeze() {
+	s.nodes.freeze()
+	s.upns.freeze()
+	s.spOf.freeze()
+	s.byClient.freeze()
+	s.members.freeze()
+	for _, m := range s.members.all() {
+		m.freeze()
+	}
+	s.feds.freeze()
+	s.groups.freeze()
+	s.assigned.freeze()
+	s.atScope.freeze()
+	s.bindings.freeze()
+	s.subjects.freeze()
+	s.world.freeze()
+}
+
+// Load returns the estate of all records at a revision. It is all or nothing.
+func Load(revision int64, records iter.Seq[record.Record]) (*Snapshot, error) {
+	s := newSnapshot(true)
+	e := editor{s: s, bulk: true}
+	for r := range records {
+		if err := e.put(r); err != nil {
+			return nil, err
+		}
+	}
+	s.freeze()
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	s.revision = revision
+	return s, nil
+}
+
+// Apply returns the estate after the ops, at a revision. s stays as it is. An
+// error names the first op that could not be applied, and nothing is applied.
+func (s *Snapshot) Apply(revision int64, ops ...Op) (*Snapshot, error) {
+	next := *s
+	next.revision = revision
+	next.stamp = new(stamp)
+	e := editor{s: &next}
+	for _, op := range ops {
+		var err error
+		if op.Put != nil {
+			err = e.put(op.Put)
+		} else {
+			err = e.remove(op.Delete)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return &next, nil
+}
+
+// Revision is the revision of the store that the snapshot shows.
+func (s *Snapshot) Revision() int64 { return s.revision }
+
+// Records yields every stored record, built-in roles left out, ordered by kind
+// (record.Kinds) and then by key.
+func (s *Snapshot) Records() iter.Seq[record.Record] {
+	return func(yield func(record.Record) bool) {
+		for _, kind := range record.Kinds {
+			recs := s.ofKind(kind)
+			slices.SortFunc(recs, func(a, b record.Record) int {
+				ka, kb := a.Key(), b.Key()
+				return slices.Compare(ka.Parts[:], kb.Parts[:])
+			})
+			for _, r := range recs {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ofKind returns the stored records of a kind in no order.
+func (s *Snapshot) ofKind(kind record.Kind) []record.Record {
+	var out []record.Record
+	switch kind {
+	case record.User, record.Group, record.ServicePrincipal, record.ManagedIdentity:
+		for _, n := range s.nodes.all() {
+			if n.rec != nil && string(n.kind) == string(kind) {
+				out = append(out, n.rec)
+			}
+		}
+	case record.Membership:
+		for id, n := range s.nodes.all() {
+			for _, g := range n.memberOf {
+				out = append(out, directory.Membership{Group: g, Member: id})
+			}
+		}
+	case record.FederatedCredential:
+		for _, list := range s.feds.all() {
+			for _, f := range list {
+				out = append(out, f)
+			}
+		}
+	case record.ResourceGroup:
+		out = values(&s.groups, out)
+	case record.RoleAssignment:
+		for _, a := range s.assigned.all() {
+			out = append(out, a.Assignment)
+		}
+	case record.KubeBinding:
+		out = values(&s.bindings, out)
+	default:
+		out = s.world.ofKind(kind)
+	}
+	return out
+}
+
+func values[K comparable, R record.Record](t *table[K, *R], out []record.Record) []record.Record {
+	for _, r := range t.all() {
+		out = append(out, *r)
+	}
+	return out
+}
+
+// Get returns the stored record with a key.
+func (s *Snapshot) Get(key record.Key) (record.Record, bool) {
+	p := key.Parts
+	switch key.Kind {
+	case record.User, record.Group, record.ServicePrincipal, record.ManagedIdentity:
+		id, err := principal.ParseID(p[0])
+		n, ok := s.nodes.get(id)
+		if err != nil || !ok || n.rec == nil || n.rec.Key() != key {
+			return nil, false
+		}
+		return n.rec, true
+	case record.Membership:
+		g, err1 := principal.ParseID(p[0])
+		m, err2 := principal.ParseID(p[1])
+		n, ok := s.nodes.get(m)
+		if err1 != nil || err2 != nil || !ok || !slices.Contains(n.memberOf, g) {
+			return nil, false
+		}
+		return directory.Membership{Group: g, Member: m}, true
+	case record.FederatedCredential:
+		owner, err := parseAppID(p[0])
+		list, _ := s.feds.get(owner)
+		i := slices.IndexFunc(list, func(f directory.FederatedCredential) bool { return f.Name == p[1] })
+		if err != nil || i < 0 {
+			return nil, false
+		}
+		return list[i], true
+	case record.ResourceGroup:
+		return at(&s.groups, parseScope(p[0]))
+	case record.RoleAssignment:
+		id, err := parseAssignmentID(p[0])
+		a, ok := s.assigned.get(id)
+		if err != nil || !ok {
+			return nil, false
+		}
+		return a.Assignment, true
+	case record.KubeBinding:
+		return at(&s.bindings, kubeKey{parseScope(p[0]), p[1], p[2]})
+	}
+	return s.world.get(key)
+}
+
+func at[K comparable, R record.Record](t *table[K, *R], k K) (record.Record, bool) {
+	r, ok := t.get(k)
+	if !ok {
+		return nil, false
+	}
+	return *r, true
+}
+
+// Decode reads the stored JSON form of a record of a kind, and validates it.
+func Decode(kind record.Kind, data []byte) (record.Record, error) {
+	switch kind {
+	case record.Tenant:
+		return decode[directory.Tenant](data)
+	case record.User:
+		return decode[directory.User](data)
+	case record.Group:
+		return decode[directory.Group](data)
+	case record.Membership:
+		return decode[directory.Membership](data)
+	case record.Application:
+		return decode[directory.Application](data)
+	case record.ServicePrincipal:
+		return decode[directory.ServicePrincipal](data)
+	case record.ManagedIdentity:
+		return decode[directory.ManagedIdentity](data)
+	case record.FederatedCredential:
+		return decode[directory.FederatedCredential](data)
+	case record.ManagementGroup:
+		return decode[resource.ManagementGroup](data)
+	case record.Subscription:
+		return decode[resource.Subscription](data)
+	case record.ResourceGroup:
+		return decode[resource.Group](data)
+	case record.Cluster:
+		return decode[resource.Cluster](data)
+	case record.RoleDefinition:
+		return decode[azurerbac.Definition](data)
+	case record.RoleAssignment:
+		return decode[azurerbac.Assignment](data)
+	case record.DenyAssignment:
+		return decode[azurerbac.DenyAssignment](data)
+	case record.KubeRole:
+		return decode[kuberbac.Role](data)
+	case record.KubeBinding:
+		return decode[kuberbac.Binding](data)
+	}
+	return nil, record.Invalid("unknown kind %q", kind)
+}
+
+func decode[R record.Record](data []byte) (record.Record, error) {
+	var r R
+	if err := record.Unmarshal(data, &r); err != nil {
+		return nil, err
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func compareIDs(a, b principal.ID) int { return cmp.Compare(string(a[:]), string(b[:])) }
+
+func wrap(op string, key record.Key, err error) error { return fmt.Errorf("%s %s: %w", op, key, err) }

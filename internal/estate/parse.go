@@ -1,0 +1,42 @@
+package estate
+
+import (
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+)
+
+// The parts of a key are canonical texts; what does not parse names nothing.
+
+func parseScope(s string) scope.Scope {
+	sc, err := scope.Parse(s)
+	if err != nil {
+		return scope.Scope{}
+	}
+	return sc
+}
+
+func parseTenantID(s string) (id directory.TenantID, err error) {
+	err = id.UnmarshalText([]byte(s))
+	return id, err
+}
+
+func parseAppID(s string) (id directory.AppID, err error) {
+	err = id.UnmarshalText([]byte(s))
+	return id, err
+}
+
+func parseDefinitionID(s string) (id azurerbac.DefinitionID, err error) {
+	err = id.UnmarshalText([]byte(s))
+	return id, err
+}
+
+func parseAssignmentID(s string) (id azurerbac.AssignmentID, err error) {
+	err = id.UnmarshalText([]byte(s))
+	return id, err
+}
+
+func parseDenyID(s string) (id azurerbac.DenyAssignmentID, err error) {
+	err = id.UnmarshalText([]byte(s))
+	return id, err
+}
