@@ -74,7 +74,7 @@ func (r *Rules) Allows(a *kuberbac.Attributes) *kuberbac.Rule {
 		return nil
 	}
 	if a.Path == "" {
-		for _, rule := range r.byResource[groupResource{a.APIGroup, a.Resource}] {
+		for _, rule := range r.byResource[groupResource{a.APIGroup, base(a.Resource)}] {
 			if rule.Allows(a) {
 				return rule
 			}
