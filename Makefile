@@ -1,0 +1,62 @@
+# make run     bring up the identity plane, three control planes and the sample estate
+# make test    every test, the slow real ones included
+# make bench   the figures, side by side with their peers
+# make lint    vet, staticcheck, gofmt and the rules of the tree
+
+SHELL       := /bin/bash
+BIN         := $(CURDIR)/bin
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+KUBELOGIN   := github.com/Azure/kubelogin@v0.2.21
+FUZZTIME    ?= 5s
+
+export GATEHOUSE_KUBE      := $(BIN)/gatehouse-kube
+export GATEHOUSE_KUBELOGIN := $(BIN)/kubelogin
+export GATEHOUSE_BIN       := $(BIN)/gatehouse
+
+.PHONY: run build test test-fast test-real fuzz bench lint clean
+
+run: build
+	$(BIN)/gatehouse up
+
+build: $(BIN)/gatehouse $(BIN)/gatehouse-kube
+
+SOURCES := $(shell find cmd internal -type f -not -name '*_test.go' 2>/dev/null) go.mod go.sum
+
+$(BIN)/gatehouse: $(SOURCES)
+	@echo "building gatehouse" >&2
+	@$(GO) build -trimpath -o $@ ./cmd/gatehouse
+
+$(BIN)/gatehouse-kube: kube/main.go kube/go.mod kube/go.sum
+	@echo "building gatehouse-kube: kube-apiserver, kube-controller-manager and kubectl; the first time takes about five minutes" >&2
+	@cd kube && $(GO) build -trimpath -ldflags='-s -w' -o $@ .
+
+$(BIN)/kubelogin: Makefile
+	@echo "building kubelogin" >&2
+	@GOBIN=$(BIN) $(GO) install $(KUBELOGIN)
+
+test: lint test-fast test-real fuzz
+
+test-fast:
+	$(GO) test ./...
+
+# The real ones: kube-apiserver, kubectl, kubelogin, a browser, etcd under faults.
+test-real: build $(BIN)/kubelogin
+	cd test && $(GO) test -timeout 30m ./...
+
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+bench: build
+	cd test && $(GO) test -run '^$$' -bench . -benchmem ./bench/...
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	$(GO) vet ./...
+	cd test && $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -run . .
+
+clean:
+	rm -rf $(BIN)
