@@ -173,19 +173,20 @@ func FuzzVerify(f *testing.F) {
 }
 
 // FuzzPayload signs arbitrary payloads: whatever is accepted can be written and
-// read again, and says the same.
+// read again, and says the same. RSA, because the random numbers of ECDSA look
+// like new paths to the fuzzer.
 func FuzzPayload(f *testing.F) {
 	w := theWorld()
 	f.Add(payload(nil))
 	f.Add(payload(object{"exp": float64(now.Unix()) + 60.5, "groups": nil}))
 	f.Add([]byte(`{"sub":"a","SUB":"b"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := token.Verify(forge(w.es, header(w.es, nil), text), w.set, want, now)
+		c, err := token.Verify(forge(w.rsa, header(w.rsa, nil), text), w.set, want, now)
 		if err != nil {
 			mustRefuse(t, c, err, token.ErrInvalid)
 			return
 		}
-		raw, err := token.Sign(w.es, c, "JWT")
+		raw, err := token.Sign(w.rsa, c, "JWT")
 		if err != nil {
 			t.Fatalf("cannot write again what was read: %v\n%s", err, text)
 		}
@@ -210,7 +211,7 @@ func FuzzSign(f *testing.F) {
 		if second {
 			c.Version, c.UPN, c.GivenName, c.FamilyName, c.AMR, c.ACR = token.V2, "", "", "", nil, ""
 		}
-		raw, err := token.Sign(w.es, c, "JWT")
+		raw, err := token.Sign(w.rsa, c, "JWT")
 		if err != nil {
 			return
 		}
