@@ -86,8 +86,13 @@ type DenyAssignment struct {
 	SystemProtected      bool           `json:"isSystemProtected,omitzero"`
 }
 
+// Key returns the key of the definition: its id.
 func (d Definition) Key() record.Key { return record.KeyOf(record.RoleDefinition, d.ID.String()) }
+
+// Key returns the key of the assignment: its id.
 func (a Assignment) Key() record.Key { return record.KeyOf(record.RoleAssignment, a.ID.String()) }
+
+// Key returns the key of the deny assignment: its id.
 func (d DenyAssignment) Key() record.Key {
 	return record.KeyOf(record.DenyAssignment, d.ID.String())
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -179,17 +180,17 @@ func TestCoversAgreesWithMatch(t *testing.T) {
 // AZ-06: patterns made to be slow are not.
 func TestCoversIsLinear(t *testing.T) {
 	t.Parallel()
-	role := compile(t, azurerbac.Permission{Actions: []string{strings.Repeat("*a", 200) + "*b"}})
+	role := compile(t, azurerbac.Permission{Actions: []string{strings.Repeat("*a", 200) + "*ab*"}})
 	action := []byte(strings.Repeat("a", 10_000))
-	result := testing.Benchmark(func(b *testing.B) {
-		for b.Loop() {
-			if role.Permissions[0].Covers(action, false) {
-				b.Fatal("a run of a is not covered by a pattern that ends in b")
-			}
+	start := time.Now()
+	const rounds = 100
+	for range rounds {
+		if role.Permissions[0].Covers(action, false) {
+			t.Fatal("a run of a is covered by a pattern that wants a b")
 		}
-	})
-	if per := result.NsPerOp(); per > 1_000_000 {
-		t.Errorf("one match takes %d ns, want less than a millisecond", per)
+	}
+	if each := time.Since(start) / rounds; each > time.Millisecond {
+		t.Errorf("one match takes %v, want less than a millisecond", each)
 	}
 }
 
