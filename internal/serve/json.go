@@ -7,14 +7,12 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
 
 // JSON answers v. An error means that nothing was written.
 func JSON(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
+	body, err := record.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}

@@ -57,7 +57,7 @@ func malformed(err error) error {
 // Object reads an object, or null, which says nothing. It calls member for each
 // member that is in known, in the order of the text; member must read the value.
 func (r *Reader) Object(known []string, member func(name string) error) error {
-	if r.null() {
+	if r.Null() {
 		return nil
 	}
 	if err := r.open('{'); err != nil {
@@ -103,7 +103,7 @@ func match(name string, known []string) (string, error) {
 // Map reads an object whose members are lists of texts, or null. It calls entry
 // for each.
 func (r *Reader) Map(entry func(name string, values []string)) error {
-	if r.null() {
+	if r.Null() {
 		return nil
 	}
 	if err := r.open('{'); err != nil {
@@ -127,7 +127,7 @@ func (r *Reader) Map(entry func(name string, values []string)) error {
 
 // Strings reads a list of texts, or null.
 func (r *Reader) Strings() ([]string, error) {
-	if r.null() {
+	if r.Null() {
 		return nil, nil
 	}
 	if err := r.open('['); err != nil {
@@ -169,8 +169,8 @@ func (r *Reader) skip() error {
 	return nil
 }
 
-// null reads null, if that comes next.
-func (r *Reader) null() bool {
+// Null reads null, if that comes next, and reports whether it did.
+func (r *Reader) Null() bool {
 	if r.dec.PeekKind() != 'n' {
 		return false
 	}

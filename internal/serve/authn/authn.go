@@ -1,0 +1,231 @@
+// Package authn answers the TokenReviews of Kubernetes API servers
+// (authentication.k8s.io/v1): whose token is this?
+//
+// A token is only proof of an object id. Whether that principal exists, is
+// enabled and belongs to the cluster's tenant, what it is called and which groups
+// it is in is read from the directory at the instant of the question, never from
+// the token. No name or group that starts with "system:" ever leaves this door,
+// and an authenticated answer always says for which audiences it is.
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/token"
+)
+
+// ServerApp is the application id of the AKS Microsoft Entra server, which
+// clients of every cluster ask their tokens for.
+const ServerApp = "6dae42f8-4368-4678-94ff-3960e28e3630"
+
+// Path is the last segment of this door's paths; see serve.ClusterPrefix.
+const Path = "tokenreview"
+
+// maxBody bounds a review in bytes: a token and a list of audiences.
+const maxBody = 256 << 10
+
+// estates is what this door needs from the store.
+type estates interface {
+	Current() *estate.Snapshot
+	Fresh(now time.Time) error // an error when the snapshot is too old to trust
+}
+
+// Config is what the door needs. Estates, Keys and Issuers are required.
+type Config struct {
+	Estates estates
+	Keys    func() token.KeySet
+	// Issuers returns the values of iss that a tenant's tokens may carry.
+	Issuers func(directory.TenantID) []string
+	// TokenAudiences are the values of aud that a token may carry: nil means
+	// ServerApp and "spn:"+ServerApp.
+	TokenAudiences []string
+	// ReviewAudiences are the names by which API servers ask whether a token is
+	// for them (--api-audiences). Nil means TokenAudiences.
+	ReviewAudiences []string
+	Log             *slog.Logger                       // nil means no log
+	Events          func(context.Context, serve.Event) // nil means that nobody listens
+	Now             func() time.Time                   // nil means time.Now
+}
+
+// A Door answers TokenReviews. It is safe for concurrent use.
+type Door struct {
+	conf Config
+}
+
+// New checks a configuration and returns the door.
+func New(conf Config) (*Door, error) {
+	if conf.Estates == nil || conf.Keys == nil || conf.Issuers == nil {
+		return nil, errors.New("authn: estates, keys and issuers are required")
+	}
+	if conf.TokenAudiences == nil {
+		conf.TokenAudiences = []string{ServerApp, "spn:" + ServerApp}
+	}
+	if conf.ReviewAudiences == nil {
+		conf.ReviewAudiences = conf.TokenAudiences
+	}
+	if len(conf.TokenAudiences) == 0 || len(conf.ReviewAudiences) == 0 {
+		return nil, errors.New("authn: an empty list of audiences would authenticate nobody")
+	}
+	if conf.Log == nil {
+		conf.Log = slog.New(slog.DiscardHandler)
+	}
+	if conf.Events == nil {
+		conf.Events = func(context.Context, serve.Event) {}
+	}
+	if conf.Now == nil {
+		conf.Now = time.Now
+	}
+	return &Door{conf}, nil
+}
+
+// Handler serves the paths {serve.ClusterPrefix}{cluster}/tokenreview.
+func (d *Door) Handler() http.Handler {
+	return serve.Handle(serve.ForClusters(Path, d.review), serve.Options{Log: d.conf.Log, Fail: fail, Quiet: true, Now: d.conf.Now})
+}
+
+// fail answers what went wrong. The API server's own mistakes get their status;
+// ours are a clear "not authenticated", because it would retry a 500 for seconds.
+func fail(w http.ResponseWriter, _ *http.Request, err error) {
+	if status, _, _ := serve.Status(err); status < http.StatusInternalServerError {
+		serve.Problem(w, err)
+		return
+	}
+	serve.WriteJSON(w, http.StatusOK, []byte(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"error":"internal error of the token review"}}`))
+}
+
+func (d *Door) review(w http.ResponseWriter, r *http.Request, at scope.Scope) error {
+	var ask question
+	if err := serve.Body(w, r, maxBody, func(body []byte) (err error) {
+		ask, err = readReview(body)
+		return err
+	}); err != nil {
+		return err
+	}
+	start := d.conf.Now()
+	est := d.conf.Estates.Current()
+	event := serve.Event{At: start, Door: "authn", Cluster: at, Effect: "refused", AuditID: serve.Printable(r.Header.Get("Audit-ID"), 64)}
+	ans, err := d.authenticate(est, at, ask, start, &event)
+	if err == nil {
+		// Asked again behind the answer: this process may have slept in between.
+		err = d.conf.Estates.Fresh(d.conf.Now())
+	}
+	if err != nil {
+		ans = answer{Error: serve.Printable(err.Error(), 1024)}
+		event.Reason = ans.Error
+		if errors.Is(err, errSystem) {
+			d.conf.Log.ErrorContext(r.Context(), "a directory principal has a name of the control plane", "id", event.ID.String())
+		}
+	} else {
+		event.Effect, event.User, event.Groups = "authenticated", ans.User.Username, len(ans.User.Groups)
+	}
+	event.Took = d.conf.Now().Sub(start)
+	d.conf.Events(r.Context(), event)
+	return serve.JSON(w, http.StatusOK, reply{Kind: kind, APIVersion: version, Status: ans})
+}
+
+// Why a token is refused. The texts go to the API server's log.
+var (
+	errNotLoaded = errors.New("the directory is not loaded yet")
+	errCluster   = errors.New("this cluster does not accept Entra sign-in")
+	errAudience  = errors.New("the token is not for the audiences that were asked about")
+	errNobody    = errors.New("the token names no directory principal")
+	errSystem    = errors.New("the name of the account is reserved for the Kubernetes control plane")
+)
+
+// authenticate says whose token it is. An error comes with no answer. What it
+// learns on the way goes into event.
+func (d *Door) authenticate(est *estate.Snapshot, at scope.Scope, ask question, now time.Time, event *serve.Event) (answer, error) {
+	if est == nil {
+		return answer{}, errNotLoaded
+	}
+	if err := d.conf.Estates.Fresh(now); err != nil {
+		return answer{}, err
+	}
+	event.Revision = est.Revision()
+	cluster, ok := est.Cluster(at)
+	if !ok || !cluster.EntraSignIn {
+		return answer{}, errCluster
+	}
+	audiences := d.conf.ReviewAudiences
+	if len(ask.audiences) > 0 {
+		audiences = intersect(ask.audiences, audiences)
+	}
+	if len(audiences) == 0 {
+		return answer{}, errAudience
+	}
+	id, err := d.verify(est, cluster, ask.token, now)
+	if err != nil {
+		return answer{}, err
+	}
+	event.ID = id
+	caller, err := serve.CallerOf(est, cluster.Tenant, id)
+	if err != nil {
+		return answer{}, err
+	}
+	ans := answer{Authenticated: true, Audiences: audiences, User: user{
+		Username: caller.Name,
+		UID:      id.String(),
+		Groups:   groups(est, cluster, caller),
+		Extra:    map[string][]string{"oid": {id.String()}, "tid": {cluster.Tenant.String()}},
+	}}
+	if err := noSystem(ans.User); err != nil {
+		return answer{}, err
+	}
+	return ans, nil
+}
+
+// verify returns the object id that a token proves.
+func (d *Door) verify(est *estate.Snapshot, cluster resource.Cluster, raw string, now time.Time) (principal.ID, error) {
+	if raw == "" {
+		return principal.ID{}, record.Invalid("the review carries no token")
+	}
+	claims, err := token.Verify(raw, d.conf.Keys(), token.Want{
+		Tenant:    cluster.Tenant,
+		Issuers:   d.conf.Issuers(cluster.Tenant),
+		Audiences: d.conf.TokenAudiences,
+		Purpose:   token.AccessToken,
+	}, now)
+	if err != nil {
+		return principal.ID{}, fmt.Errorf("token: %w", err)
+	}
+	if claims.ObjectID.IsZero() {
+		return principal.ID{}, errNobody
+	}
+	if err := serve.CheckIssued(est, claims.ObjectID, claims.IssuedAt); err != nil {
+		return principal.ID{}, err
+	}
+	return claims.ObjectID, nil
+}
+
+// intersect returns what was asked for and is ours, each once, in the order asked.
+func intersect(asked, ours []string) []string {
+	var both []string
+	for _, a := range asked {
+		if slices.Contains(ours, a) && !slices.Contains(both, a) {
+			both = append(both, a)
+		}
+	}
+	return both
+}
+
+// noSystem is the second lock on a door that the directory already keeps shut:
+// an API server asks no authorizer about members of system:masters.
+func noSystem(u user) error {
+	if directory.IsSystemName(u.Username) || slices.ContainsFunc(u.Groups, directory.IsSystemName) {
+		return errSystem
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package authz
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/decide"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+)
+
+// The reasons that people know from AKS, and their scripts match.
+const (
+	reasonSystem  = "Azure does not have opinion for this user."
+	reasonNotAAD  = "Azure does not have opinion for this non AAD user. If you are an AAD user, please set Extra:oid parameter for impersonated user in the kubeconfig"
+	reasonNoGrant = "User does not have access to the resource in Azure. Update role assignment to allow access."
+	reasonAllowed = "Access allowed by Azure RBAC"
+)
+
+// answer says what the house has to say about a question, in this order:
+//
+//  1. A question that is none is denied.
+//  2. On system: users there is no opinion, whatever state the house is in.
+//  3. Without knowledge of the cluster, everything is denied.
+//  4. Values that paths could be made of are denied.
+//  5. Local administrators are denied when switched off or revoked.
+//  6. On users without object id there is no opinion.
+//  7. Who is gone, disabled, renamed, or out of a group he claims, is denied.
+//  8. Without Azure RBAC on the cluster there is no opinion, and nothing is said.
+//  9. Discovery is allowed.
+//  10. Deny assignments deny, role assignments allow, and else there is no opinion.
+func answer(est *estate.Snapshot, at scope.Scope, q *question, now time.Time) verdict {
+	if why := q.complete(); why != "" {
+		return denied("The request is malformed: " + why + ".")
+	}
+	if directory.IsSystemName(q.user) {
+		if est != nil {
+			if c, ok := est.Cluster(at); ok && !c.AzureRBAC {
+				return verdict{}
+			}
+		}
+		return verdict{reason: reasonSystem}
+	}
+	if est == nil {
+		return broken("the directory is not loaded yet")
+	}
+	cluster, ok := est.Cluster(at)
+	if !ok {
+		v := broken("this cluster is not registered")
+		v.knows = true
+		return v
+	}
+	v := judge(est, &cluster, q, now)
+	v.knows = true
+	return v
+}
+
+// judge answers steps 4 to 10.
+func judge(est *estate.Snapshot, cluster *resource.Cluster, q *question, now time.Time) verdict {
+	if why := q.sound(); why != "" {
+		return denied("The request is malformed: " + why + ".")
+	}
+	if why := localAdmin(cluster, q); why != "" {
+		return denied(why)
+	}
+	if !q.claims {
+		if !cluster.AzureRBAC {
+			return verdict{}
+		}
+		return verdict{reason: reasonNotAAD}
+	}
+	caller, why := known(est, cluster, q)
+	if why != "" {
+		v := denied(why)
+		v.id = caller.ID
+		return v
+	}
+	v := verdict{id: caller.ID, groups: len(caller.Groups)}
+	if !cluster.AzureRBAC {
+		return v
+	}
+	if q.path && discovery(q.attributes) {
+		v.effect, v.reason = decide.Allow, reasonAllowed
+		return v
+	}
+	dec := decide.Decide(est, decide.Request{
+		Who: decide.Subject{ID: caller.ID}, Scope: cluster.Scope, Kube: q.attributes, Now: now, Only: decide.Azure,
+	})
+	v.effect = dec.Effect
+	switch {
+	case dec.Effect == decide.Allow && dec.By != nil && dec.By.Assigned != nil:
+		v.by = "role assignment " + dec.By.Assigned.ID.String()
+		v.reason = "Access allowed by Azure RBAC Role Assignment " + dec.By.Assigned.ID.String() +
+			" of Role " + dec.By.Assigned.Role.String() + " to user " + q.user
+	case dec.Effect == decide.NoOpinion:
+		v.reason = reasonNoGrant
+	case dec.Effect == decide.Deny && dec.By != nil && dec.By.Deny != nil:
+		v.by = "deny assignment " + dec.By.Deny.ID.String()
+		v.reason = "Access denied by Azure RBAC Deny Assignment " + dec.By.Deny.ID.String()
+	default:
+		v.effect, v.reason = decide.Deny, "Access denied: "+dec.Reason.String()+"."
+	}
+	return v
+}
+
+const guidLen = 36
+
+func denied(reason string) verdict { return verdict{effect: decide.Deny, reason: reason} }
+
+// known returns the caller that a question is about, or why he is denied; then
+// the caller has an id at most.
+func known(est *estate.Snapshot, cluster *resource.Cluster, q *question) (serve.Caller, string) {
+	if len(q.oid) != 1 {
+		return serve.Caller{}, "Access denied: the request does not name one object id."
+	}
+	id, err := principal.ParseID(q.oid[0])
+	if err != nil {
+		return serve.Caller{}, "Access denied: the object id of the request is not a GUID."
+	}
+	nobody := serve.Caller{ID: id}
+	caller, err := serve.CallerOf(est, cluster.Tenant, id)
+	switch {
+	case errors.Is(err, serve.ErrDeleted), errors.Is(err, serve.ErrDisabled), errors.Is(err, serve.ErrOtherTenant):
+		return nobody, "Access denied: " + err.Error() + "."
+	case err != nil:
+		return nobody, "Access denied."
+	case caller.Name != q.user:
+		return nobody, "Access denied: the account has another name now. Please sign in again."
+	}
+	for _, g := range q.groups {
+		// The house gives out groups as object ids; names come from elsewhere and
+		// mean nothing here.
+		if len(g) != guidLen {
+			continue // cheaper than the error that Parse would make
+		}
+		if id, err := principal.ParseID(g); err == nil && !caller.In(id) {
+			return nobody, "Access denied: the account is no longer in group " + id.String() + "."
+		}
+	}
+	return caller, ""
+}
+
+// localAdmin says why a local administrator is denied; "" for everybody else.
+func localAdmin(cluster *resource.Cluster, q *question) string {
+	admin := slices.Contains(q.groups, LocalAdmins)
+	if admin && cluster.DisableLocalAccounts {
+		return "Access denied: local accounts are disabled on this cluster."
+	}
+	if len(cluster.RevokedCertificates) == 0 {
+		return ""
+	}
+	shown := false
+	for _, c := range q.credentials {
+		sum, ok := strings.CutPrefix(c, "X509SHA256=")
+		if !ok {
+			continue
+		}
+		shown = true
+		if revoked(cluster, sum) {
+			return "Access denied: the certificate was revoked."
+		}
+	}
+	if admin && !shown {
+		return "Access denied: certificates of this cluster were revoked, and the API server does not say which one this is."
+	}
+	return ""
+}
+
+// revoked compares fingerprints; a list may write them with or without the
+// API server's prefix.
+func revoked(cluster *resource.Cluster, sum string) bool {
+	return slices.ContainsFunc(cluster.RevokedCertificates, func(r string) bool {
+		return strings.EqualFold(strings.TrimPrefix(r, "X509SHA256="), sum)
+	})
+}
