@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) store.KV) {
 		{"a transaction over the limits is refused and writes nothing", limits},
 		{"pages of one revision do not see later writes", pages},
 		{"a range keeps to its prefix", prefixes},
+		{"a range after its last key is empty", pastTheEnd},
 		{"a range at a compacted revision says so", compactedRange},
 		{"a watch delivers every change from its revision on, in order", watchAll},
 		{"a watch delivers history, deletions included", watchHistory},
@@ -249,6 +250,17 @@ func prefixes(t *testing.T, kv store.KV) {
 	}
 	if diff := cmp.Diff([]string{"/p/", "/p/a"}, got); diff != "" || page.More {
 		t.Errorf("more=%t (-want +got):\n%s", page.More, diff)
+	}
+}
+
+func pastTheEnd(t *testing.T, kv store.KV) {
+	Put(t, kv, "/p/a", "x")
+	Put(t, kv, "/q/a", "x")
+	for _, after := range []string{"/p/a", "/p/z", "/q", "/q/a", "/z"} {
+		page, err := kv.Range(t.Context(), "/p/", after, 10, 0)
+		if err != nil || len(page.Items) > 0 || page.More {
+			t.Errorf("after %s: %+v, %v", after, page, err)
+		}
 	}
 }
 
