@@ -67,8 +67,9 @@ type Cluster struct {
 	Attached bool `json:"attached,omitzero"`
 	// Endpoint is the URL of the API server, once known.
 	Endpoint string `json:"endpoint,omitzero"`
-	// RevokedCertificates are the serial numbers (lower-case hex) of local admin
-	// certificates that must be refused although they have not expired.
+	// RevokedCertificates are the credential ids (X509SHA256=…, as kube-apiserver
+	// writes them) of local admin certificates that must be refused although they
+	// have not expired.
 	RevokedCertificates []string `json:"revokedCertificates,omitzero"`
 }
 
