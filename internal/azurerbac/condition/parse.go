@@ -242,7 +242,7 @@ func (p *parser) operand() (operand, error) {
 // resolve gives the literals of an operand the type that the operator compares.
 func (n comparison) resolve(o operand, right bool) (operand, error) {
 	if o.set && n.quant.name == "" {
-		return operand{}, fmt.Errorf("at byte %d: %s compares one value; a set needs a prefix such as ForAnyOfAnyValues:", o.literal[0].at, n.op.name)
+		return operand{}, fmt.Errorf("at byte %d: %s compares one value; a set needs a prefix such as ForAnyOfAnyValues", o.literal[0].at, n.op.name)
 	}
 	for i, t := range o.literal {
 		a, text, err := n.op.literal(t, right)
