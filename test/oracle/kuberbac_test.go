@@ -3,7 +3,6 @@
 package oracle_test
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/gatehouse-io/gatehouse/internal/decide"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
@@ -104,33 +105,44 @@ func compare(t *testing.T, seed, number uint64, count *tally) {
 	w := newWorld(seed, number)
 	records := w.records(t)
 	oracle := w.upstream(records)
-	ours := newLoop(records)
+	loop := newLoop(records)
+	est, err := estate.Load(1, slices.Values(records))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range questionsPerWorld {
 		a := w.asker()
 		q := w.question(a)
-		want, reason, err := oracle.Authorize(context.Background(), upstreamAttributes(a, q))
+		want, reason, err := oracle.Authorize(t.Context(), upstreamAttributes(a, q))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ours.allow(a, q, nil)
-		if got != (want == authorizer.DecisionAllow) {
-			t.Errorf("go test -run 'TestKubernetesRBAC' -seed=%d -world=%d\n%q in %q asks %+v\nallowed = %t, upstream says %v %s\n%s",
-				seed, number, a.Name, a.Groups, q, got, want, reason, relevant(records))
+		allowed := want == authorizer.DecisionAllow
+		got := decide.Decide(est, a.request(q))
+		if got.Effect == decide.Deny || (got.Effect == decide.Allow) != allowed || loop.allow(a, q, nil) != allowed {
+			t.Errorf("go test -run TestKubernetesRBAC -seed=%d -world=%d\n%q in %q asks %+v\nDecide: %s, %s\nloop:   %t\nupstream: %t, %s\n%s",
+				seed, number, a.Name, a.Groups, q, got.Effect, got.Reason, loop.allow(a, q, nil), allowed, reason, loop.about(a))
 			return
 		}
 		count.asked++
-		if got {
+		if allowed {
 			count.allowed++
 		}
-		ours.observe(w, a, q, count.met)
+		loop.observe(w, a, q, count.met)
 	}
 }
 
-func relevant(records []record.Record) string {
+// about writes out the bindings that speak of somebody, and their roles.
+func (s *loop) about(a asker) string {
 	var b strings.Builder
-	for _, rec := range records {
-		data, _ := json.Marshal(rec)
-		fmt.Fprintf(&b, "%s %s\n", rec.Key().Kind, data)
+	for i := range s.bindings {
+		if !slices.ContainsFunc(s.bindings[i].Subjects, func(s kuberbac.Subject) bool { return s.Is(a.Name, a.Groups) }) {
+			continue
+		}
+		for _, v := range []any{s.bindings[i], s.roles[roleOf(&s.bindings[i])], s.rules[roleOf(&s.bindings[i])]} {
+			data, _ := json.Marshal(v)
+			fmt.Fprintf(&b, "%s\n", data)
+		}
 	}
 	return b.String()
 }

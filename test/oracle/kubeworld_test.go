@@ -15,6 +15,7 @@ import (
 	rbacvalidation "k8s.io/kubernetes/pkg/registry/rbac/validation"
 	"k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac"
 
+	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -137,13 +138,15 @@ func (w *world) people() {
 		groups = append(groups, g.ID)
 	}
 	everyone = append(everyone, groups...)
-	seen := map[directory.Membership]bool{}
 	for range 14 {
-		m := directory.Membership{Group: pick(w.rng, groups), Member: pick(w.rng, everyone)}
-		if m.Group != m.Member && !seen[m] {
-			seen[m] = true
-			w.memberships = append(w.memberships, m)
-		}
+		w.join(pick(w.rng, groups), pick(w.rng, everyone))
+	}
+}
+
+func (w *world) join(group, member principal.ID) {
+	m := directory.Membership{Group: group, Member: member}
+	if group != member && !slices.Contains(w.memberships, m) {
+		w.memberships = append(w.memberships, m)
 	}
 }
 
@@ -334,6 +337,16 @@ func fromUpstream(rules []rbacv1.PolicyRule) (out []kuberbac.Rule) {
 type asker struct {
 	user.DefaultInfo
 	id principal.ID
+}
+
+// request is what Gatehouse is asked. Names and groups of a directory user are
+// its own to find.
+func (a asker) request(q kuberbac.Attributes) decide.Request {
+	who := decide.Subject{ID: a.id}
+	if a.id.IsZero() {
+		who = decide.Subject{User: a.Name, Groups: a.Groups}
+	}
+	return decide.Request{Who: who, Scope: cluster, Kube: q, Only: decide.Kubernetes}
 }
 
 func (w *world) asker() asker {
