@@ -75,7 +75,7 @@ type (
 	user struct {
 		Username string              `json:"username"`
 		UID      string              `json:"uid"`
-		Groups   []string            `json:"groups,omitzero"`
+		Groups   []string            `json:"groups,omitempty"`
 		Extra    map[string][]string `json:"extra"`
 	}
 )

@@ -44,12 +44,16 @@ type knocker struct {
 func newKnocker(t testing.TB) *knocker {
 	t.Helper()
 	k := &knocker{t: t, world: servetest.NewWorld(t), events: serve.NewTrace(100)}
-	door, err := authz.New(authz.Config{Estates: k.world, Events: func(_ context.Context, e serve.Event) { k.events.Add(e) }})
+	door, err := authz.New(authz.Config{Estates: k.world, Events: traceEvents(k.events)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	k.server = servetest.Start(t, door.Handler(), true)
 	return k
+}
+
+func traceEvents(t *serve.Trace) func(context.Context, serve.Event) {
+	return func(_ context.Context, e serve.Event) { t.Add(e) }
 }
 
 func path(cluster scope.Scope) string {

@@ -1,0 +1,112 @@
+// Package oidc is the door at which people and programs get tokens: the endpoints
+// and pages of OAuth 2.0 and OpenID Connect, in both versions that Entra has.
+//
+// It reads a request once and strictly, calls the issuer, and writes the answer.
+// Nothing it writes derives from the Host header or from what a proxy says, and
+// no secret ever stands in a URL.
+package oidc
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path"
+
+	"github.com/gatehouse-io/gatehouse/internal/issue"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+)
+
+// Config says what a Door works with.
+type Config struct {
+	Issuer *issue.Issuer
+	Log    *slog.Logger // nil means no log
+	Trace  *serve.Trace // nil forgets what was issued
+}
+
+// A Door serves the issuer's endpoints and pages. It answers every path, with 404
+// for those that are not its own.
+type Door struct {
+	issuer *issue.Issuer
+	trace  *serve.Trace
+	host   string // of the authority
+	origin *http.CrossOriginProtection
+	mux    *http.ServeMux
+}
+
+// New returns the issuer's door.
+func New(c Config) *Door {
+	d := &Door{issuer: c.Issuer, trace: c.Trace, host: c.Issuer.Authority()[len("https://"):], origin: http.NewCrossOriginProtection(), mux: http.NewServeMux()}
+	api := func(pattern string, h serve.Handler) {
+		d.mux.Handle(pattern, serve.Handle(h, serve.Options{Log: c.Log, Fail: d.fail, Now: c.Issuer.Now}))
+	}
+	page := func(pattern string, h serve.Handler) {
+		d.mux.Handle(pattern, serve.Handle(h, serve.Options{Log: c.Log, Fail: d.failPage, Now: c.Issuer.Now}))
+	}
+
+	api("GET /{tenant}/v2.0/.well-known/openid-configuration", d.discoveryV2)
+	api("GET /{tenant}/.well-known/openid-configuration", d.discoveryV1)
+	api("GET /{tenant}/discovery/v2.0/keys", d.keys)
+	api("GET /{tenant}/discovery/keys", d.keys)
+	api("GET /common/discovery/instance", d.instance)
+	api("GET /common/userrealm/{name}", d.userRealm)
+	api("GET /common/UserRealm/{name}", d.userRealm)
+
+	api("POST /{tenant}/oauth2/v2.0/token", d.token(2))
+	api("POST /{tenant}/oauth2/token", d.token(1))
+	api("POST /{tenant}/oauth2/v2.0/devicecode", d.deviceCode(2))
+	api("POST /{tenant}/oauth2/devicecode", d.deviceCode(1))
+	api("GET /{tenant}/openid/userinfo", d.userInfo)
+	api("POST /{tenant}/openid/userinfo", d.userInfo)
+
+	for _, v := range []struct {
+		path    string
+		version int
+	}{{"/{tenant}/oauth2/v2.0/", 2}, {"/{tenant}/oauth2/", 1}} {
+		page("GET "+v.path+"authorize", d.authorize(v.version))
+		page("POST "+v.path+"authorize", d.authorize(v.version))
+		page("GET "+v.path+"logout", d.logout)
+		page("POST "+v.path+"logout", d.logout)
+	}
+	page("GET "+issue.DevicePage, d.device)
+	page("POST "+issue.DevicePage, d.device)
+	page("GET /common/oauth2/deviceauth", func(w http.ResponseWriter, r *http.Request) error {
+		http.Redirect(w, r, d.issuer.Authority()+issue.DevicePage, http.StatusSeeOther)
+		return nil
+	})
+	return d
+}
+
+// ServeHTTP implements http.Handler.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// ServeMux would redirect to a cleaned path. A path that has two spellings
+	// has none here (OA-48).
+	if p := r.URL.Path; p == "" || p[0] != '/' || len(p) > 1024 || path.Clean(p) != p {
+		http.NotFound(w, r)
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
+
+// source names where a request comes from, to count guesses by: the peer's
+// address, and never a header, which anybody can write. Of an IPv6 address only
+// the network counts, because one subscriber has 2^64 of them.
+func source(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		return addr.String()
+	}
+	prefix, err := addr.Prefix(64)
+	if err != nil {
+		return addr.String()
+	}
+	return prefix.String()
+}
