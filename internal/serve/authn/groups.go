@@ -61,10 +61,11 @@ func named(est *estate.Snapshot, cluster resource.Cluster, caller serve.Caller) 
 		}
 	}
 	admin, bound = sorted(admin), sorted(bound)
+	bound = slices.DeleteFunc(bound, func(id principal.ID) bool { return slices.Contains(admin, id) })
 	if room := max(0, maxGroups-len(admin)); len(bound) > room {
 		bound = bound[:room]
 	}
-	return sorted(append(admin[:min(len(admin), maxGroups)], bound...))
+	return sorted(slices.Concat(admin[:min(len(admin), maxGroups)], bound))
 }
 
 func sorted(ids []principal.ID) []principal.ID {

@@ -67,8 +67,8 @@ func (d *Door) base(realm issue.Realm) metadata {
 	}
 }
 
-// template is how the issuer of a realm is written: an alias has no tenant yet.
-func template(realm issue.Realm) string {
+// issuerSegment is how the issuer of a realm is written: an alias has no tenant yet.
+func issuerSegment(realm issue.Realm) string {
 	if realm.IsAlias() {
 		return "{tenantid}"
 	}
@@ -82,7 +82,7 @@ func (d *Door) discoveryV2(w http.ResponseWriter, r *http.Request) error {
 	}
 	root := d.issuer.Authority() + "/" + realm.String()
 	m := d.base(realm)
-	m.Issuer = issue.IssuerV2(d.issuer.Authority(), template(realm))
+	m.Issuer = issue.IssuerV2(d.issuer.Authority(), issuerSegment(realm))
 	m.TokenEndpoint = root + "/oauth2/v2.0/token"
 	m.AuthorizationEndpoint = root + "/oauth2/v2.0/authorize"
 	m.DeviceEndpoint = root + "/oauth2/v2.0/devicecode"
@@ -101,7 +101,7 @@ func (d *Door) discoveryV1(w http.ResponseWriter, r *http.Request) error {
 	}
 	root := d.issuer.Authority() + "/" + realm.String()
 	m := d.base(realm)
-	m.Issuer = issue.IssuerV1(d.issuer.Authority(), template(realm))
+	m.Issuer = issue.IssuerV1(d.issuer.Authority(), issuerSegment(realm))
 	m.TokenEndpoint = root + "/oauth2/token"
 	m.AuthorizationEndpoint = root + "/oauth2/authorize"
 	m.DeviceEndpoint = root + "/oauth2/devicecode"

@@ -28,6 +28,7 @@ type Config struct {
 // for those that are not its own.
 type Door struct {
 	issuer *issue.Issuer
+	log    *slog.Logger
 	trace  *serve.Trace
 	host   string // of the authority
 	origin *http.CrossOriginProtection
@@ -36,7 +37,13 @@ type Door struct {
 
 // New returns the issuer's door.
 func New(c Config) *Door {
-	d := &Door{issuer: c.Issuer, trace: c.Trace, host: c.Issuer.Authority()[len("https://"):], origin: http.NewCrossOriginProtection(), mux: http.NewServeMux()}
+	d := &Door{
+		issuer: c.Issuer, log: c.Log, trace: c.Trace, host: c.Issuer.Authority()[len("https://"):],
+		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
 	api := func(pattern string, h serve.Handler) {
 		d.mux.Handle(pattern, serve.Handle(h, serve.Options{Log: c.Log, Fail: d.fail, Now: c.Issuer.Now}))
 	}
