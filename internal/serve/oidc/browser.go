@@ -60,7 +60,7 @@ func validBrowser(id string) bool {
 // own cookie (OA-14, OA-15).
 func ticket(browser string, r *http.Request) string {
 	m := hmac.New(sha256.New, []byte(browser))
-	m.Write([]byte("gatehouse form\x00" + r.URL.Path + "\x00" + r.URL.RawQuery))
+	m.Write([]byte("gatehouse form\x00" + self(r)))
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 

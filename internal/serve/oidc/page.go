@@ -52,14 +52,13 @@ type page struct {
 	Ticket  string
 	Message string // what went wrong with the last attempt, in words for a person
 
-	App      string // the name of the client
-	User     string // who is signed in
-	UserID   string
-	Name     string // what was typed as user name
-	Code     string // the user code
-	Fields   []field
-	Detail   string // for the error page
-	Continue string // where to go on
+	App    string // the name of the client
+	User   string // who is signed in
+	UserID string
+	Name   string // what was typed as user name
+	Code   string // the user code
+	Fields []field
+	Detail string // for the error page
 }
 
 type field struct{ Name, Value string }
@@ -110,9 +109,11 @@ func formAction(uri string) string {
 	return " " + u.Scheme + "://" + u.Host
 }
 
-// self is the address of the request, without the host: a path and query of ours.
+// self is the address of the request, without the host, in one spelling: a page's
+// form is sent to it, and browsers and templates may encode a query differently
+// from how it came.
 func self(r *http.Request) string {
-	u := url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	u := url.URL{Path: r.URL.Path, RawQuery: r.URL.Query().Encode()}
 	return u.String()
 }
 

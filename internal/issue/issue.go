@@ -1,0 +1,152 @@
+// Package issue turns a proven identity into tokens: the grants of OAuth 2.0 and
+// OpenID Connect as Entra speaks them.
+//
+// Every grant proves something else (a code, a device, a secret, a password), and
+// then all go the same way: admit checks the client, the resource, the scopes,
+// the subject and the policy against the estate of that instant, and tokens are
+// made from what admit returns and from nothing else. No grant can skip a step,
+// because only admit can make what mint needs.
+//
+// What a client holds is opaque and random; the store keeps its digest. What may
+// be used once is used up by compare-and-swap, so that of any number of attempts
+// on any number of replicas exactly one succeeds.
+package issue
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+	"github.com/gatehouse-io/gatehouse/internal/token"
+)
+
+// Lifetimes. See docs/divergences.d/oidc.md for where and why they differ from
+// Entra's.
+const (
+	// AccessLife is how long access and id tokens are valid.
+	AccessLife = time.Hour
+	// CodeLife is how long an authorization code waits to be redeemed.
+	CodeLife = 5 * time.Minute
+	// DeviceLife is how long a device code waits for a person.
+	DeviceLife = 15 * time.Minute
+	// DeviceInterval is how often a device should ask.
+	DeviceInterval = 5 * time.Second
+	// RefreshLife is how long a refresh token may lie unused.
+	RefreshLife = 90 * 24 * time.Hour
+	// RefreshGrace is how long a refresh token that was just used still leads to
+	// its successor: two processes of one person may use it at once.
+	RefreshGrace = 3 * time.Second
+	// SessionLife is how long a browser stays signed in.
+	SessionLife = 8 * time.Hour
+)
+
+// State is what the issuer needs from the store.
+type State interface {
+	Current() *estate.Snapshot
+	// Fresh is an error if Current may be too old to say yes by.
+	Fresh(now time.Time) error
+	Private(ctx context.Context, bucket string, id ...string) (store.PrivateItem, error)
+	PrivateList(ctx context.Context, bucket string, idPrefix ...string) ([]store.PrivateItem, error)
+	CommitPrivate(ctx context.Context, ops ...store.PrivateOp) error
+	// Commit also writes an audit record.
+	Commit(ctx context.Context, change store.Change) (int64, error)
+}
+
+// Keys are the signing keys.
+type Keys interface {
+	// Current is the key that signs for a tenant and purpose now.
+	Current(tenant directory.TenantID, purpose token.Purpose) (token.SigningKey, error)
+	// Set is every key that verifiers accept.
+	Set() token.KeySet
+}
+
+// Config says what an Issuer works with.
+type Config struct {
+	State State
+	Keys  Keys
+	// Authority is the URL, without a path, under which clients reach the issuer.
+	// Every issuer, link and audience derives from it and never from a request.
+	Authority string
+	Now       func() time.Time // nil means time.Now
+}
+
+// An Issuer issues tokens. Any number of goroutines and replicas may use it.
+type Issuer struct {
+	state     State
+	keys      Keys
+	authority string
+	now       func() time.Time
+
+	passwords *pool
+	signing   *pool
+	pace      *pace
+	dummy     string // a password hash that nothing matches
+}
+
+// New returns an Issuer.
+func New(c Config) (*Issuer, error) {
+	if c.State == nil || c.Keys == nil {
+		return nil, errors.New("issue: State and Keys are needed")
+	}
+	authority, err := CheckAuthority(c.Authority)
+	if err != nil {
+		return nil, err
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Issuer{
+		state: c.State, keys: c.Keys, authority: authority, now: c.Now,
+		passwords: newPool(1, 50),
+		signing:   newPool(1, 200),
+		pace:      newPace(),
+		dummy:     hashPassword(randomText(16)),
+	}, nil
+}
+
+// CheckAuthority returns the authority in its one form: scheme and host, no slash.
+func CheckAuthority(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		return "", record.Invalid("authority %q is not of the form https://host[:port]", raw)
+	}
+	return "https://" + lowerASCII(u.Host), nil
+}
+
+// Authority is the URL under which clients reach the issuer, without a slash.
+func (i *Issuer) Authority() string { return i.authority }
+
+// Estate is the snapshot that the issuer would use now.
+func (i *Issuer) Estate() *estate.Snapshot { return i.state.Current() }
+
+// Now is the issuer's clock.
+func (i *Issuer) Now() time.Time { return i.now() }
+
+// Keys are the keys that verify the issuer's tokens.
+func (i *Issuer) Keys() token.KeySet { return i.keys.Set() }
+
+// IssuerV1 is the issuer of version 1.0 tokens of a tenant, which may be the text
+// "{tenantid}". The public cloud's authority has had another name from its start.
+func IssuerV1(authority, tenant string) string {
+	if authority == "https://login.microsoftonline.com" {
+		return "https://sts.windows.net/" + tenant + "/"
+	}
+	return authority + "/" + tenant + "/"
+}
+
+// IssuerV2 is the issuer of version 2.0 tokens of a tenant.
+func IssuerV2(authority, tenant string) string { return authority + "/" + tenant + "/v2.0" }
+
+// estate returns the snapshot to decide by, or an error if it is too old.
+func (i *Issuer) estate() (*estate.Snapshot, error) {
+	if err := i.state.Fresh(i.now()); err != nil {
+		return nil, errUnavailable(err)
+	}
+	return i.state.Current(), nil
+}

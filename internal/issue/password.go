@@ -1,0 +1,154 @@
+package issue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+)
+
+// Bounds of a password, in bytes. What a machine makes is longer than any limit
+// that helps; the upper one bounds the work of hashing it.
+const (
+	minPassword = 8
+	maxPassword = 256
+)
+
+// The cost of a password: argon2id with 46 MiB in one pass by one thread, the
+// first of the equivalent choices of OWASP's password storage guide. The form is
+// that of the argon2 reference program, so the numbers can change later.
+const (
+	argonMemory = 47104 // KiB
+	argonTime   = 1
+	argonLanes  = 1
+)
+
+type storedPassword struct {
+	Hash    string    `json:"hash"`
+	Changed time.Time `json:"changed"`
+}
+
+// PasswordOp returns the op that gives a user a password. It ends no session:
+// that is what the user's TokensValidFrom is for; see ChangePassword.
+func PasswordOp(user principal.ID, password string, now time.Time) (store.PrivateOp, error) {
+	switch {
+	case user.IsZero():
+		return store.PrivateOp{}, record.Invalid("a password needs a user")
+	case len(password) < minPassword || len(password) > maxPassword || !utf8.ValidString(password):
+		return store.PrivateOp{}, record.Invalid("a password has %d to %d bytes of UTF-8", minPassword, maxPassword)
+	case strings.TrimSpace(password) != password:
+		return store.PrivateOp{}, record.Invalid("a password has no blanks at its ends: clients cut them off")
+	}
+	return put(storedPassword{Hash: hashPassword(password), Changed: now}, time.Time{}, nil, bucketPassword, user.String())
+}
+
+// ChangePassword sets a user's password, and ends every session and refresh token
+// of the user, all in one transaction.
+func (i *Issuer) ChangePassword(ctx context.Context, by, user principal.ID, password string) error {
+	est, err := i.estate()
+	if err != nil {
+		return err
+	}
+	u, ok := est.User(user)
+	if !ok {
+		return fmt.Errorf("change the password of %s: %w", user, store.ErrNotFound)
+	}
+	now := i.now()
+	op, err := PasswordOp(user, password, now)
+	if err != nil {
+		return err
+	}
+	u.TokensValidFrom = now
+	_, err = i.state.Commit(ctx, store.Change{By: by, Why: "password changed", Ops: []estate.Op{{Put: u}}, Private: []store.PrivateOp{op}})
+	if err != nil {
+		return fmt.Errorf("change the password of %s: %w", u.UserPrincipalName, err)
+	}
+	return nil
+}
+
+// SignIn checks a user's name and password. Whoever does not know the password
+// learns nothing about the name: an unknown name costs the same time, counts the
+// same, and gets the same answer. Source is where the attempt comes from.
+func (i *Issuer) SignIn(ctx context.Context, realm Realm, name string, password Secret, source string) (Identity, error) {
+	if name == "" || password.IsZero() {
+		return Identity{}, errCredentials()
+	}
+	if len(name) > 256 || len(password.Reveal()) > maxPassword {
+		return Identity{}, errCredentials()
+	}
+	canonical, err := directory.CanonicalUPN(name)
+	if err != nil {
+		canonical = "" // nobody, but he is counted and costs like anybody
+	}
+	if err := i.reserve(ctx, source, canonical); err != nil {
+		return Identity{}, err
+	}
+	est, err := i.estate()
+	if err != nil {
+		return Identity{}, err
+	}
+	user, hash := directory.User{}, i.dummy
+	if u, ok := est.UserByName(canonical); ok && realm.Admits(u.Tenant) {
+		var stored storedPassword
+		_, err := i.load(ctx, &stored, bucketPassword, u.ID.String())
+		switch {
+		case err == nil:
+			user, hash = u, stored.Hash
+		case !errors.Is(err, errAbsent):
+			return Identity{}, err
+		}
+	}
+	right := false
+	if err := i.passwords.do(ctx, func() { right = checkPassword(hash, password.Reveal()) }); err != nil {
+		return Identity{}, err
+	}
+	if !right || user.ID.IsZero() {
+		return Identity{}, i.countFailure(ctx, source, errCredentials())
+	}
+	who := Identity{Tenant: user.Tenant, User: user.ID, SignedIn: i.now(), Methods: []string{"pwd"}}
+	if _, err := person(i.state.Current(), who); err != nil {
+		return Identity{}, err
+	}
+	return who, i.forgive(ctx, canonical)
+}
+
+func hashPassword(password string) string {
+	var salt [16]byte
+	rand.Read(salt[:]) // never fails
+	key := argon2.IDKey([]byte(password), salt[:], argonTime, argonMemory, argonLanes, 32)
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonLanes, b64.EncodeToString(salt[:]), b64.EncodeToString(key))
+}
+
+// checkPassword reports whether a password has a hash. A hash that it cannot
+// read matches nothing.
+func checkPassword(hash, password string) bool {
+	var version, memory, rounds, lanes int
+	parts := strings.Split(hash, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return false
+	}
+	if n, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &memory, &rounds, &lanes); n != 4 || err != nil {
+		return false
+	}
+	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
+	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
+	if err1 != nil || err2 != nil || len(want) != 32 || version != argon2.Version ||
+		memory < 8 || memory > 1<<20 || rounds < 1 || rounds > 16 || lanes < 1 || lanes > 8 {
+		return false
+	}
+	got := argon2.IDKey([]byte(password), salt, uint32(rounds), uint32(memory), uint8(lanes), 32)
+	return equal(string(got), string(want))
+}
