@@ -24,6 +24,9 @@ type DefinitionID = guid.Of[definition]
 // AssignmentID is the name of a role assignment, chosen by its creator.
 type AssignmentID = guid.Of[assignment]
 
+// NewAssignmentID returns a fresh random name for a role assignment.
+func NewAssignmentID() AssignmentID { return guid.New[assignment]() }
+
 // DenyAssignmentID is the name of a deny assignment.
 type DenyAssignmentID = guid.Of[denyAssignment]
 

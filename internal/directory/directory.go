@@ -30,6 +30,12 @@ type TenantID = guid.Of[tenant]
 // tenant share it.
 type AppID = guid.Of[app]
 
+// NewTenantID returns a fresh random tenant id.
+func NewTenantID() TenantID { return guid.New[tenant]() }
+
+// NewAppID returns a fresh random client id.
+func NewAppID() AppID { return guid.New[app]() }
+
 // A Tenant is one directory: the security boundary of users, groups and tokens.
 type Tenant struct {
 	ID          TenantID `json:"id"`

@@ -67,6 +67,8 @@ type Cluster struct {
 	Attached bool `json:"attached,omitzero"`
 	// Endpoint is the URL of the API server, once known.
 	Endpoint string `json:"endpoint,omitzero"`
+	// CertificateAuthority is who signs the API server's certificate, as PEM.
+	CertificateAuthority string `json:"certificateAuthority,omitzero"`
 	// RevokedCertificates are the credential ids (X509SHA256=…, as kube-apiserver
 	// writes them) of local admin certificates that must be refused although they
 	// have not expired.
