@@ -30,12 +30,16 @@ func (s *Store) publish(change func()) {
 // Once everything up to rev is in the snapshot, the snapshot was complete at that
 // instant. A probe that was under way while the process was stopped still
 // carries the instant before the stop, so nothing old can pass for fresh.
+//
+// It also says which revision wrote the audit chain's head at that time: a watch
+// that skipped a change shows an older one.
 type probe struct {
-	at    time.Time
-	rev   int64
-	id    string
-	epoch int64
-	err   error
+	at      time.Time
+	rev     int64
+	headRev int64
+	id      string
+	epoch   int64
+	err     error
 }
 
 // prober sends a probe now and then, and when kicked.
@@ -65,6 +69,12 @@ func (s *Store) takeProbe(ctx context.Context) probe {
 	ctx, cancel := context.WithTimeout(ctx, s.maxAge)
 	defer cancel()
 	p := probe{at: s.now()}
+	end, _, err := s.kv.Get(ctx, headKey) // first, so that it is not newer than p.rev
+	if err != nil {
+		p.err = err
+		return p
+	}
+	p.headRev = end.Rev
 	m, rev, newest, err := s.readMeta(ctx)
 	if err == nil && rev == 0 {
 		err = fmt.Errorf("the store's identity is gone: %w", ErrForeign)
@@ -140,6 +150,9 @@ func (s *Store) stream(ctx context.Context, delivered func()) error {
 			return ctx.Err()
 		}
 		for len(open) > 0 && open[0].rev <= s.applied {
+			if s.headRev < open[0].headRev {
+				return fmt.Errorf("%w: the change at revision %d was not delivered", errResync, open[0].headRev)
+			}
 			s.freshAt.Store(&open[0].at)
 			open = open[1:]
 		}
