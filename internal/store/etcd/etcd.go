@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -77,7 +78,7 @@ func Dial(cfg ClientConfig) (*KV, error) {
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
 		MaxCallSendMsgSize:   limits.Bytes + 1<<20,
-		Logger:               zapTo(cfg.Log),
+		Logger:               zapTo(cfg.Log, new(atomic.Bool)),
 		// A member that comes back must be found within the time after which
 		// answers are refused, so the pause between attempts stays short.
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{

@@ -3,22 +3,31 @@ package etcd
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
 // zapTo returns a logger for etcd that writes to ours. What etcd calls
-// information is detail to the people who run Gatehouse.
-func zapTo(log *slog.Logger, opts ...zap.Option) *zap.Logger {
+// information is detail to the people who run Gatehouse. Once closing is set,
+// everything is: etcd takes its own end for a row of errors.
+func zapTo(log *slog.Logger, closing *atomic.Bool, opts ...zap.Option) *zap.Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return zap.New(zapSink{log.Handler().WithAttrs([]slog.Attr{slog.String("part", "etcd")})}, opts...)
+	return zap.New(zapSink{log.Handler().WithAttrs([]slog.Attr{slog.String("part", "etcd")}), closing}, opts...)
 }
 
 // A zapSink is a zapcore.Core that hands records to a slog.Handler.
-type zapSink struct{ handler slog.Handler }
+type zapSink struct {
+	handler slog.Handler
+	closing *atomic.Bool
+}
+
+// notYet is what etcd logs as an error on every first start, before it tries
+// again.
+const notYet = "failed to update storage version"
 
 func levelOf(l zapcore.Level) slog.Level {
 	switch {
@@ -35,7 +44,7 @@ func (s zapSink) Enabled(l zapcore.Level) bool {
 }
 
 func (s zapSink) With(fields []zapcore.Field) zapcore.Core {
-	return zapSink{s.handler.WithAttrs(attrs(fields))}
+	return zapSink{s.handler.WithAttrs(attrs(fields)), s.closing}
 }
 
 func (s zapSink) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -46,7 +55,14 @@ func (s zapSink) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 }
 
 func (s zapSink) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	r := slog.NewRecord(e.Time, levelOf(e.Level), e.Message, 0)
+	level := levelOf(e.Level)
+	if s.closing.Load() || e.Message == notYet {
+		level = slog.LevelDebug
+	}
+	if !s.handler.Enabled(context.Background(), level) {
+		return nil
+	}
+	r := slog.NewRecord(e.Time, level, e.Message, 0)
 	r.AddAttrs(attrs(fields)...)
 	return s.handler.Handle(context.Background(), r)
 }

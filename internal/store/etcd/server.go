@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -62,6 +63,8 @@ type Server struct {
 	stop   context.CancelFunc
 	guard  sync.WaitGroup
 	failed chan struct{}
+	// closing quiets etcd's log.
+	closing atomic.Bool
 }
 
 // Start runs the embedded member and returns when it takes requests.
@@ -153,7 +156,7 @@ func (s *Server) config() (*embed.Config, func(), error) {
 	ec.AutoCompactionRetention = strconv.Itoa(keepRevisions)
 	// A single member has nobody to hear from: it elects itself, soon.
 	ec.TickMs, ec.ElectionMs = 50, 250
-	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(s.log, zap.WithFatalHook(&giveUp{failed: s.failed})))
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(s.log, &s.closing, zap.WithFatalHook(&giveUp{failed: s.failed})))
 	return ec, func() { os.RemoveAll(sockets) }, nil
 }
 
@@ -182,8 +185,10 @@ func (s *Server) ClientConfig(client Files) ClientConfig {
 // The process must then end: only a new one can open the files again.
 func (s *Server) Failed() <-chan struct{} { return s.failed }
 
-// Close ends the member. After a failure it leaves the files as they are.
+// Close ends the member. Close the clients first: it waits some seconds for
+// those that are still there. After a failure it leaves the files as they are.
 func (s *Server) Close() {
+	s.closing.Store(true)
 	s.stop()
 	s.guard.Wait()
 	select {
