@@ -4,14 +4,14 @@ go 1.26.0
 
 require (
 	github.com/gatehouse-io/gatehouse v0.0.0-00010101000000-000000000000
-	github.com/spf13/cobra v1.10.2
+	github.com/spf13/cobra v1.10.2 // indirect
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
 	k8s.io/apiserver v0.36.3
 	k8s.io/client-go v0.36.3
-	k8s.io/component-base v0.36.3
+	k8s.io/component-base v0.36.3 // indirect
 	k8s.io/component-helpers v0.36.3
-	k8s.io/kubectl v0.0.0
+	k8s.io/kubectl v0.0.0 // indirect
 	k8s.io/kubernetes v1.36.3
 )
 
