@@ -59,8 +59,8 @@ func (r Rule) covers(single Rule) bool {
 		return false
 	}
 	if len(single.NonResourceURLs) > 0 {
-		// A rule for resources with names is no rule for paths, but a rule for
-		// paths with names, which Validate refuses, is read as Kubernetes reads it.
+		// Validate refuses paths together with names; should there be both,
+		// Kubernetes takes the rule for narrower than a path without names.
 		return len(r.ResourceNames) == 0 && slices.ContainsFunc(r.NonResourceURLs, func(own string) bool {
 			return coversPath(own, single.NonResourceURLs[0])
 		})

@@ -22,7 +22,11 @@ func TestCovers(t *testing.T) {
 	for range n {
 		var owner, wanted []rbacv1.PolicyRule
 		for range w.rng.IntN(5) {
-			owner = append(owner, w.rule(true))
+			r := w.rule(true)
+			if chance(w.rng, 10) { // no role may have such a rule, but the answer is defined
+				r.NonResourceURLs, r.ResourceNames = some(w.rng, 2, paths), some(w.rng, 2, names)
+			}
+			owner = append(owner, r)
 		}
 		for range w.rng.IntN(2) {
 			wanted = append(wanted, w.rule(true))
