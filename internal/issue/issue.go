@@ -19,7 +19,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -60,8 +59,9 @@ type State interface {
 
 // Keys are the signing keys.
 type Keys interface {
-	// Current is the key that signs for a tenant and purpose now.
-	Current(tenant directory.TenantID, purpose token.Purpose) (token.SigningKey, error)
+	// Sign signs claims with the key of their tenant and use. It bounds how much
+	// is signed at once.
+	Sign(ctx context.Context, c token.Claims) (string, error)
 	// Set is every key that verifiers accept.
 	Set() token.KeySet
 }
@@ -84,7 +84,6 @@ type Issuer struct {
 	now       func() time.Time
 
 	passwords *pool
-	signing   *pool
 	pace      *pace
 	dummy     string // a password hash that nothing matches
 }
@@ -104,7 +103,6 @@ func New(c Config) (*Issuer, error) {
 	return &Issuer{
 		state: c.State, keys: c.Keys, authority: authority, now: c.Now,
 		passwords: newPool(1, 50),
-		signing:   newPool(1, 200),
 		pace:      newPace(),
 		dummy:     hashPassword(randomText(16)),
 	}, nil

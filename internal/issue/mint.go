@@ -54,18 +54,12 @@ func (i *Issuer) mint(ctx context.Context, a admitted) (Answer, error) {
 	return ans, nil
 }
 
+// sign signs the claims. That too many are waiting, that issuing is stopped, and
+// that there is no key are all reasons to come back later.
 func (i *Issuer) sign(ctx context.Context, c token.Claims) (string, error) {
-	key, err := i.keys.Current(c.Tenant, c.Use)
+	raw, err := i.keys.Sign(ctx, c)
 	if err != nil {
-		return "", errUnavailable(fmt.Errorf("signing key: %w", err))
-	}
-	var raw string
-	var signErr error
-	if err := i.signing.do(ctx, func() { raw, signErr = token.Sign(key, c, "JWT") }); err != nil {
-		return "", err
-	}
-	if signErr != nil {
-		return "", fmt.Errorf("sign a token for %s: %w", c.ObjectID, signErr)
+		return "", errUnavailable(fmt.Errorf("sign a token for %s: %w", c.ObjectID, err))
 	}
 	return raw, nil
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // A pool bounds a kind of costly work, so that a flood of it waits in its own
-// line instead of slowing decisions down (RX-02, RX-03).
+// line instead of slowing decisions down (RX-02).
 type pool struct {
 	slots   chan struct{}
 	waiting atomic.Int64
