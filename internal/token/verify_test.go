@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -302,6 +303,7 @@ func TestVerifyRefusesECDSA(t *testing.T) { // JWT-09
 		{"swapped halves", append(bytes.Clone(good[32:]), good[:32]...)},
 		{"P-384", append(r.FillBytes(make([]byte, 48)), s.FillBytes(make([]byte, 48))...)},
 		{"a byte more", append([]byte{0}, good...)},
+		{"a byte more that changes no number", slices.Concat(good[:32], []byte{0}, good[32:])},
 		{"a byte less", good[:63]},
 	} {
 		t.Run(tt.law, func(t *testing.T) {
