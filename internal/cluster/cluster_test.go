@@ -334,6 +334,26 @@ func TestControlPlane(t *testing.T) {
 		}
 	})
 
+	t.Run("WH-09 the doctor finds nothing wrong with a cluster of ours, and what is bound to names", func(t *testing.T) {
+		s.says(map[string]any{"allowed": false})
+		s.knows(nil)
+		patient := must(c.Patient(os.ReadFile))
+		for _, f := range cluster.Doctor(t.Context(), patient) {
+			if f.Severity != cluster.Fine {
+				t.Errorf("%s: %s: %s", f.ID, f.Severity, f.What)
+			}
+		}
+		me := as(t, c, "", must(must(c.IssueLocalAdmin(anna, time.Hour)).Pair.TLS()))
+		me.post(t, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", `{"metadata":{"name":"devs"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"view"},
+			"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"Group","name":"Developers"},{"apiGroup":"rbac.authorization.k8s.io","kind":"Group","name":"system:authenticated"}]}`, http.StatusCreated)
+		patient.Groups = func(string) bool { return false }
+		sick := diagnose(cluster.Doctor(t.Context(), patient))
+		want := "rbac-everybody: warning, rbac-group-names: warning"
+		if sick != want {
+			t.Errorf("found %s, want %s", sick, want)
+		}
+	})
+
 	t.Run("memory", func(t *testing.T) {
 		for _, pid := range c.Processes() {
 			t.Logf("process %d: %s", pid, rss(pid))
@@ -394,6 +414,10 @@ func TestControlPlane(t *testing.T) {
 		}
 		t.Logf("%d after %v", code, took)
 		as(t, c, "").want(t, "/readyz", http.StatusOK) // WH-23: the cluster itself lives on
+		sick := diagnose(cluster.Doctor(t.Context(), must(c.Patient(os.ReadFile))))
+		if want := "clock-skew: not evaluated, live-authorization: error, live-sign-in: error, rbac-everybody: warning, rbac-group-names: warning, webhook-reachable: error"; sick != want {
+			t.Errorf("the doctor found %s, want %s", sick, want)
+		}
 	})
 }
 

@@ -24,6 +24,9 @@ import (
 
 var prod = scope.MustParse("/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/prod")
 
+// base is where a house answers that cluster.
+var base = "/webhook/v1" + prod.String() + "/"
+
 // binary is the real control plane, or the test is skipped.
 func binary(t *testing.T) string {
 	t.Helper()
@@ -113,25 +116,25 @@ func newStub(t *testing.T) *stub {
 	t.Helper()
 	s := &stub{}
 	now := time.Now()
-	ca, err := pki.NewCA("house", now, time.Hour)
+	ca, err := pki.NewCA("house", now, 90*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	serving, err := ca.Issue(pki.Leaf{CommonName: "house", Server: true, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Life: time.Hour}, now)
+	serving, err := ca.Issue(pki.Leaf{CommonName: "house", Server: true, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Life: 90 * 24 * time.Hour}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients, err := pki.NewCA("clusters", now, time.Hour)
+	clients, err := pki.NewCA("clusters", now, 90*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := clients.Issue(pki.Leaf{CommonName: "cluster", Client: true, Life: time.Hour,
+	client, err := clients.Issue(pki.Leaf{CommonName: "cluster", Client: true, Life: 90 * 24 * time.Hour,
 		URIs: []*url.URL{{Scheme: "gatehouse", Opaque: "cluster:" + prod.String()}}}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /tokenreview", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST "+base+"tokenreview", func(w http.ResponseWriter, r *http.Request) {
 		in := s.take(r)
 		s.mu.Lock()
 		answer := s.authn
@@ -142,7 +145,7 @@ func newStub(t *testing.T) *stub {
 		}
 		json.NewEncoder(w).Encode(map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status})
 	})
-	mux.HandleFunc("POST /subjectaccessreview", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST "+base+"subjectaccessreview", func(w http.ResponseWriter, r *http.Request) {
 		in := s.take(r)
 		s.mu.Lock()
 		answer := s.authz
@@ -163,7 +166,7 @@ func newStub(t *testing.T) *stub {
 	s.server.StartTLS()
 	t.Cleanup(func() { s.server.CloseClientConnections(); s.server.Close() })
 	s.House = cluster.House{
-		TokenReview: s.server.URL + "/tokenreview", SubjectAccessReview: s.server.URL + "/subjectaccessreview",
+		TokenReview: s.server.URL + base + "tokenreview", SubjectAccessReview: s.server.URL + base + "subjectaccessreview",
 		CA: ca.CertPEM(), ClientCert: client.CertPEM, ClientKey: client.KeyPEM,
 	}
 	return s
