@@ -207,3 +207,40 @@ func withExponent(t *testing.T, e int) []byte {
 	}
 	return der
 }
+
+// FuzzAssertion: nothing that the fuzzer writes was signed by the client, and no
+// reader answers with both an error and something else.
+func FuzzAssertion(f *testing.F) {
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		f.Fatal(err)
+	}
+	cert, _ := certificate(f, other, nil)
+	f.Add(assertion(cert, nil, nil))
+	f.Add(assertion(cert, object{"alg": "PS256", "x5t": nil, "x5t#S256": "AA+/"}, object{"aud": []string{"a"}}))
+	wanted := token.AssertionWant{ClientID: id[directory.AppID](client), Audiences: []string{endpoint}}
+	f.Fuzz(func(t *testing.T, raw string) {
+		got, err := token.VerifyAssertion(raw, []*x509.Certificate{cert}, wanted, now)
+		mustRefuse(t, got, err, token.ErrInvalid)
+		if says, err := token.Peek(raw); err != nil {
+			mustRefuse(t, says, err, token.ErrMalformed)
+		}
+	})
+}
+
+// FuzzCheckCertificate: what passes can be asked again, and is no authority.
+func FuzzCheckCertificate(f *testing.F) {
+	_, good := certificate(f, appKey(), nil)
+	f.Add(good)
+	f.Add(good[:100])
+	f.Fuzz(func(t *testing.T, der []byte) {
+		cert, err := token.CheckCertificate(der, now)
+		if err != nil {
+			mustRefuse(t, cert, err, token.ErrInvalid)
+			return
+		}
+		if again, err := token.CheckCertificate(cert.Raw, now); err != nil || !again.Equal(cert) || cert.IsCA {
+			t.Fatalf("accepted %v, then %v", cert.Subject, err)
+		}
+	})
+}
