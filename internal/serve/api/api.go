@@ -1,0 +1,271 @@
+// Package api is the house's own management door: JSON over HTTPS, with a bearer
+// token for the house itself.
+//
+// The house obeys its own rules. A token proves an object id and nothing else;
+// whether its bearer may do what he asks for is put to package decide, as an
+// Azure operation at a place, for every record that he reads or changes.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
+	"github.com/gatehouse-io/gatehouse/internal/decide"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+	"github.com/gatehouse-io/gatehouse/internal/token"
+)
+
+// App is the application id of the house as a resource, and Audience its
+// identifier URI: a token for this door is for one of them.
+const (
+	App      = "9a7e5e00-0000-4000-8000-67617465686f"
+	Audience = "api://gatehouse"
+)
+
+// Prefix is where this door is.
+const Prefix = "/gatehouse/v1/"
+
+// state is what this door needs from the store.
+type state interface {
+	Current() *estate.Snapshot
+	Fresh(now time.Time) error
+	AtLeast(ctx context.Context, rev int64) (*estate.Snapshot, error)
+	Commit(ctx context.Context, c store.Change) (int64, error)
+	Rev(key record.Key) int64
+}
+
+// Config is what the door needs. State, Keys and Issuers are required; what else
+// is nil is answered with 501.
+type Config struct {
+	State state
+	Keys  func() token.KeySet
+	// Issuers returns the values of iss that a tenant's tokens may carry.
+	Issuers func(directory.TenantID) []string
+	// ChangePassword sets a user's password and ends his sessions.
+	ChangePassword func(ctx context.Context, by, user principal.ID, password string) error
+	// RotateKeys replaces the signing keys.
+	RotateKeys func(ctx context.Context, by principal.ID) error
+	// Trace holds the latest events of all doors; nil means none.
+	Trace *serve.Trace
+	Log   *slog.Logger     // nil means no log
+	Now   func() time.Time // nil means time.Now
+}
+
+// A Door serves the management API. It is safe for concurrent use.
+type Door struct {
+	conf Config
+}
+
+// New checks a configuration and returns the door.
+func New(conf Config) (*Door, error) {
+	if conf.State == nil || conf.Keys == nil || conf.Issuers == nil {
+		return nil, errors.New("api: state, keys and issuers are required")
+	}
+	if conf.Now == nil {
+		conf.Now = time.Now
+	}
+	return &Door{conf}, nil
+}
+
+// Handler serves the paths below Prefix.
+func (d *Door) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]handler{
+		"GET " + wire.PathWhoAmI:    whoAmI,
+		"GET " + wire.PathEstate:    d.estate,
+		"POST " + wire.PathChanges:  d.changes,
+		"POST " + wire.PathCanI:     canI,
+		"POST " + wire.PathWhy:      why,
+		"POST " + wire.PathWhoCan:   whoCan,
+		"POST " + wire.PathWhatCan:  whatCan,
+		"GET " + wire.PathTrace:     d.trace,
+		"POST " + wire.PathPassword: d.password,
+		"POST " + wire.PathSecrets:  d.newSecret,
+		"POST " + wire.PathRotate:   d.rotate,
+	} {
+		mux.Handle(pattern, d.handle(h))
+	}
+	mux.Handle("/", serve.Handle(func(http.ResponseWriter, *http.Request) error {
+		return serve.Refuse(http.StatusNotFound, "NotFound", "There is nothing here.")
+	}, serve.Options{Log: d.conf.Log, Fail: fail}))
+	return mux
+}
+
+// A handler answers a request of a known caller.
+type handler func(w http.ResponseWriter, r *http.Request, s *session) error
+
+func (d *Door) handle(h handler) http.Handler {
+	return serve.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		s, err := d.session(r)
+		if err != nil {
+			return err
+		}
+		return h(w, r, s)
+	}, serve.Options{Log: d.conf.Log, Fail: fail, Now: d.conf.Now})
+}
+
+func fail(w http.ResponseWriter, _ *http.Request, err error) {
+	err = explain(err)
+	if status, _, _ := serve.Status(err); status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
+	}
+	serve.Problem(w, err)
+}
+
+// explain gives the errors of the estate and of the store their status and code.
+func explain(err error) error {
+	var known *serve.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	for _, e := range [...]struct {
+		is     error
+		status int
+		code   string
+	}{
+		{store.ErrUnavailable, http.StatusServiceUnavailable, "ServiceUnavailable"},
+		{store.ErrStale, http.StatusServiceUnavailable, "ServiceUnavailable"},
+		{store.ErrNoSpace, http.StatusInsufficientStorage, "InsufficientStorage"},
+		{store.ErrTooLarge, http.StatusRequestEntityTooLarge, "RequestTooLarge"},
+		{store.ErrConflict, http.StatusConflict, "Conflict"},
+		{estate.ErrExists, http.StatusConflict, "AlreadyExists"},
+		{estate.ErrInUse, http.StatusConflict, "InUse"},
+		{estate.ErrNotFound, http.StatusNotFound, "NotFound"},
+		{store.ErrNotFound, http.StatusNotFound, "NotFound"},
+		{estate.ErrImmutable, http.StatusBadRequest, "UpdateNotPermitted"},
+		{estate.ErrUnknown, http.StatusBadRequest, "UnknownReference"},
+	} {
+		if errors.Is(err, e.is) {
+			return &serve.Error{Status: e.status, Code: e.code, Message: err.Error(), Err: err}
+		}
+	}
+	return err
+}
+
+// A session is one request of somebody whom the house knows.
+type session struct {
+	est    *estate.Snapshot
+	now    time.Time
+	tenant directory.TenantID
+	caller serve.Caller
+}
+
+// waitAtLeast bounds how long a request waits for the revision it asks for.
+const waitAtLeast = 10 * time.Second
+
+func (d *Door) session(r *http.Request) (*session, error) {
+	raw, ok := bearer(r)
+	if !ok {
+		return nil, serve.Refuse(http.StatusUnauthorized, "AuthenticationFailed", "The request must carry one bearer token, in the header Authorization.")
+	}
+	est, err := d.snapshot(r)
+	if err != nil {
+		return nil, err
+	}
+	now := d.conf.Now()
+	if err := d.conf.State.Fresh(now); err != nil {
+		return nil, err
+	}
+	keys := d.conf.Keys()
+	said, err := token.Peek(raw)
+	if err != nil {
+		return nil, unauthenticated(err)
+	}
+	key, _ := keys.Find(said.KeyID)
+	claims, err := token.Verify(raw, keys, token.Want{
+		Tenant: key.Tenant, Issuers: d.conf.Issuers(key.Tenant), Audiences: []string{Audience, App}, Purpose: token.AccessToken,
+	}, now)
+	if err != nil {
+		return nil, unauthenticated(err)
+	}
+	if err := serve.CheckIssued(est, claims.ObjectID, claims.IssuedAt); err != nil {
+		return nil, unauthenticated(err)
+	}
+	caller, err := serve.CallerOf(est, claims.Tenant, claims.ObjectID)
+	if err != nil {
+		return nil, unauthenticated(err)
+	}
+	return &session{est: est, now: now, tenant: claims.Tenant, caller: caller}, nil
+}
+
+func unauthenticated(err error) error {
+	return &serve.Error{Status: http.StatusUnauthorized, Code: "InvalidAuthenticationToken", Message: "The access token is not accepted.", Err: err}
+}
+
+// bearer returns the token of a request that has exactly one (RFC 6750, section 2.1).
+func bearer(r *http.Request) (string, bool) {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, raw, ok := strings.Cut(values[0], " ")
+	return raw, ok && strings.EqualFold(scheme, "Bearer") && raw != ""
+}
+
+// snapshot returns the estate to answer from: at least of the revision that the
+// caller names in ?atLeast, or the newest there is.
+func (d *Door) snapshot(r *http.Request) (*estate.Snapshot, error) {
+	text := r.URL.Query().Get("atLeast")
+	if text == "" {
+		if est := d.conf.State.Current(); est != nil {
+			return est, nil
+		}
+		return nil, serve.Refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "The directory is not loaded yet.")
+	}
+	rev, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || rev < 0 {
+		return nil, record.Invalid("atLeast=%.40q is not a revision", text)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), waitAtLeast)
+	defer cancel()
+	return d.conf.State.AtLeast(ctx, rev)
+}
+
+// attributes are what the condition of a grant may ask about one operation.
+type attributes func(condition.Source, string) (condition.Value, bool)
+
+// may reports whether the caller may do something.
+func (s *session) may(action string, at scope.Scope, attr attributes) bool {
+	return decide.Decide(s.est, decide.Request{
+		Who: decide.Subject{ID: s.caller.ID}, Scope: at, Action: action, Attributes: attr, Now: s.now,
+	}).Effect == decide.Allow
+}
+
+// need returns the error of who may not, in the words of Azure Resource Manager.
+func (s *session) need(action string, at scope.Scope, attr attributes) error {
+	if s.may(action, at, attr) {
+		return nil
+	}
+	which := "does not have authorization"
+	if attr != nil {
+		which = "does not have authorization or an ABAC condition not fulfilled"
+	}
+	return serve.Refuse(http.StatusForbidden, "AuthorizationFailed", fmt.Sprintf(
+		"The client '%s' with object id '%s' %s to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+		s.caller.Name, s.caller.ID, which, action, at))
+}
+
+func whoAmI(w http.ResponseWriter, _ *http.Request, s *session) error {
+	who := wire.WhoAmI{
+		ID: s.caller.ID.String(), Kind: string(s.caller.Kind), Name: s.caller.Name, Tenant: s.tenant.String(),
+		Groups: make([]string, len(s.caller.Groups)), Revision: s.est.Revision(),
+	}
+	for i, g := range s.caller.Groups {
+		who.Groups[i] = g.String()
+	}
+	return serve.JSON(w, http.StatusOK, who)
+}

@@ -1,0 +1,157 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+)
+
+const (
+	maxChanges = 16 << 20 // bytes of one request
+	maxOps     = 10_000   // of one request; the store has a limit of its own
+)
+
+// changes makes all ops of a request, or none. Each is authorised by itself, and
+// against the estate as it was before: what one op gives, no other may use.
+func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error {
+	var in wire.Changes
+	if err := serve.Decode(w, r, maxChanges, &in); err != nil {
+		return err
+	}
+	if len(in.Ops) == 0 || len(in.Ops) > maxOps {
+		return record.Invalid("%d ops, want 1 to %d", len(in.Ops), maxOps)
+	}
+	c := store.Change{By: s.caller.ID, Why: in.Why, Base: s.est}
+	for i, op := range in.Ops {
+		ops, err := s.authorise(op)
+		if err != nil {
+			return fmt.Errorf("op %d: %w", i, err)
+		}
+		c.Ops = append(c.Ops, ops...)
+	}
+	c.Ops = once(c.Ops)
+	if in.IfRevision != 0 {
+		if err := d.unchanged(&c, in.IfRevision); err != nil {
+			return err
+		}
+	}
+	rev, err := d.conf.State.Commit(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	return serve.JSON(w, http.StatusOK, wire.Changed{Revision: rev})
+}
+
+// unchanged makes c depend on every record that it touches being no newer than a
+// revision.
+func (d *Door) unchanged(c *store.Change, since int64) error {
+	c.IfRev = make(map[record.Key]int64, len(c.Ops))
+	for _, op := range c.Ops {
+		key := op.Key()
+		rev := d.conf.State.Rev(key)
+		if rev > since {
+			return fmt.Errorf("%s was changed at revision %d, after %d: %w", key, rev, since, store.ErrConflict)
+		}
+		c.IfRev[key] = rev
+	}
+	return nil
+}
+
+// once drops deletions that were asked for twice, by name and as a dependent.
+func once(ops []estate.Op) []estate.Op {
+	seen := make(map[record.Key]bool, len(ops))
+	kept := ops[:0]
+	for _, op := range ops {
+		if key := op.Key(); op.Put != nil || !seen[key] {
+			seen[key] = true
+			kept = append(kept, op)
+		}
+	}
+	return kept
+}
+
+// authorise returns what an op comes to, if the caller may do all of it.
+func (s *session) authorise(op wire.Op) ([]estate.Op, error) {
+	switch {
+	case op.Put != nil && op.Delete == nil:
+		return s.put(op.Put)
+	case op.Delete != nil && op.Put == nil:
+		return s.delete(op.Delete)
+	}
+	return nil, record.Invalid("an op puts or deletes one record")
+}
+
+func (s *session) put(p *wire.Record) ([]estate.Op, error) {
+	next, err := estate.Decode(p.Kind, p.Spec)
+	if err != nil {
+		return nil, err
+	}
+	old, _ := s.est.Get(next.Key())
+	for _, o := range toPut(s.est, old, next) {
+		if err := s.need(o.action, o.at, o.attr); err != nil {
+			return nil, err
+		}
+	}
+	if a, ok := next.(azurerbac.Assignment); ok {
+		next = s.stamp(a, old)
+	}
+	return []estate.Op{{Put: next}}, nil
+}
+
+// stamp says who made an assignment and when; what the caller says is ignored.
+func (s *session) stamp(a azurerbac.Assignment, old record.Record) azurerbac.Assignment {
+	a = a.WithDefaults()
+	at := s.now.UTC().Round(0)
+	a.CreatedBy, a.CreatedOn, a.UpdatedBy, a.UpdatedOn = s.caller.ID, at, s.caller.ID, at
+	if was, ok := old.(azurerbac.Assignment); ok {
+		a.CreatedBy, a.CreatedOn = was.CreatedBy, was.CreatedOn
+	}
+	if p, ok := s.est.Principal(a.Principal); ok && a.PrincipalType == "" {
+		a.PrincipalType = p.Kind
+	}
+	return a
+}
+
+func (s *session) delete(d *wire.Delete) ([]estate.Op, error) {
+	if len(d.Parts) == 0 || len(d.Parts) > len(record.Key{}.Parts) {
+		return nil, record.Invalid("a key has 1 to %d parts", len(record.Key{}.Parts))
+	}
+	seen := make(map[record.Key]bool)
+	var ops []estate.Op
+	var walk func(key record.Key) error
+	walk = func(key record.Key) error {
+		if seen[key] {
+			return nil
+		}
+		seen[key] = true
+		old, ok := s.est.Get(key)
+		if !ok {
+			return fmt.Errorf("delete %s: %w", key, estate.ErrNotFound)
+		}
+		for _, o := range toDelete(s.est, old) {
+			if err := s.need(o.action, o.at, o.attr); err != nil {
+				return err
+			}
+		}
+		ops = append(ops, estate.Op{Delete: key})
+		if !d.Dependents {
+			return nil
+		}
+		for _, dep := range s.est.Dependents(key) {
+			if err := walk(dep); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := walk(record.KeyOf(d.Kind, d.Parts...)); err != nil {
+		return nil, err
+	}
+	return ops, nil
+}

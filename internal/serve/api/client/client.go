@@ -1,0 +1,195 @@
+// Package client asks the management door of a house, for the command line.
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+)
+
+// A Client asks one house. Its zero HTTP means http.DefaultClient.
+type Client struct {
+	// Base is the authority of the house, such as https://127.0.0.1:8443.
+	Base string
+	// Token returns an access token for the audience api://gatehouse.
+	Token func(ctx context.Context) (string, error)
+	HTTP  *http.Client
+	// AtLeast, when positive, makes the house answer from that revision or later.
+	// Commits raise it, so that who writes reads what he wrote, whichever replica
+	// answers. A Client is therefore not safe for concurrent use.
+	AtLeast int64
+}
+
+// An Error is a refusal by the house.
+type Error struct {
+	Status        int
+	Code, Message string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("(%s) %s", e.Code, e.Message) }
+
+// WhoAmI returns who the token's bearer is.
+func (c *Client) WhoAmI(ctx context.Context) (out wire.WhoAmI, err error) {
+	return out, c.do(ctx, http.MethodGet, wire.PathWhoAmI, nil, nil, &out)
+}
+
+// Estate returns the records that the caller may read, of some kinds or of all.
+func (c *Client) Estate(ctx context.Context, kinds ...record.Kind) (out wire.Estate, err error) {
+	q := url.Values{}
+	for _, k := range kinds {
+		q.Add("kind", string(k))
+	}
+	return out, c.do(ctx, http.MethodGet, wire.PathEstate, q, nil, &out)
+}
+
+// Commit makes changes, all or none, and returns the revision that shows them.
+func (c *Client) Commit(ctx context.Context, changes wire.Changes) (int64, error) {
+	var out wire.Changed
+	if err := c.do(ctx, http.MethodPost, wire.PathChanges, nil, changes, &out); err != nil {
+		return 0, err
+	}
+	c.AtLeast = max(c.AtLeast, out.Revision)
+	return out.Revision, nil
+}
+
+// CanI returns the decision on a question.
+func (c *Client) CanI(ctx context.Context, q wire.Question) (out wire.Decision, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathCanI, nil, q, &out)
+}
+
+// Why returns the decision on a question and everything that was considered.
+func (c *Client) Why(ctx context.Context, q wire.Question) (out wire.Explanation, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathWhy, nil, q, &out)
+}
+
+// WhoCan returns everybody who may.
+func (c *Client) WhoCan(ctx context.Context, q wire.Question) (out wire.Holders, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathWhoCan, nil, q, &out)
+}
+
+// WhatCan returns what somebody may at a place.
+func (c *Client) WhatCan(ctx context.Context, q wire.Question) (out wire.Portfolio, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathWhatCan, nil, q, &out)
+}
+
+// Trace returns the latest events of a user (an object id or name; "" for all) on
+// a cluster (a scope; "" for all), oldest first. limit 0 is the house's choice.
+func (c *Client) Trace(ctx context.Context, user, cluster string, limit int) ([]wire.Event, error) {
+	q := url.Values{}
+	for name, value := range map[string]string{"user": user, "cluster": cluster} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	var out wire.Trace
+	err := c.do(ctx, http.MethodGet, wire.PathTrace, q, nil, &out)
+	return out.Events, err
+}
+
+// SetPassword gives a user a new password and ends his sessions.
+func (c *Client) SetPassword(ctx context.Context, userID, password string) error {
+	return c.do(ctx, http.MethodPost, strings.Replace(wire.PathPassword, "{id}", url.PathEscape(userID), 1), nil, wire.Password{Password: password}, nil)
+}
+
+// NewSecret gives an application another client secret. Its text is shown once.
+func (c *Client) NewSecret(ctx context.Context, appID string, ask wire.NewSecret) (out wire.Secret, err error) {
+	return out, c.do(ctx, http.MethodPost, strings.Replace(wire.PathSecrets, "{app}", url.PathEscape(appID), 1), nil, ask, &out)
+}
+
+// RotateKeys replaces the signing keys.
+func (c *Client) RotateKeys(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, wire.PathRotate, nil, struct{}{}, nil)
+}
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 1 << 30
+
+func (c *Client) do(ctx context.Context, method, path string, q url.Values, in, out any) error {
+	req, err := c.request(ctx, method, path, q, in)
+	if err != nil {
+		return err
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the house: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer of the house: %w", err)
+	}
+	if res.StatusCode >= http.StatusMultipleChoices {
+		return refusal(res, body)
+	}
+	if out == nil {
+		return nil
+	}
+	// Unknown members are skipped: the house may be newer than this client.
+	if err := json.Unmarshal(body, out); err != nil {
+		return fmt.Errorf("read the answer of the house: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) request(ctx context.Context, method, path string, q url.Values, in any) (*http.Request, error) {
+	if c.AtLeast > 0 {
+		if q == nil {
+			q = url.Values{}
+		}
+		q.Set("atLeast", strconv.FormatInt(c.AtLeast, 10))
+	}
+	target := strings.TrimSuffix(c.Base, "/") + path
+	if len(q) > 0 {
+		target += "?" + q.Encode()
+	}
+	var body io.Reader
+	if in != nil {
+		text, err := record.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.Token == nil {
+		return nil, errors.New("ask the house: nobody is signed in")
+	}
+	raw, err := c.Token(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the house: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+raw)
+	return req, nil
+}
+
+func refusal(res *http.Response, body []byte) error {
+	var said wire.Error
+	if err := json.Unmarshal(body, &said); err != nil || said.Error.Code == "" {
+		return &Error{Status: res.StatusCode, Code: "HTTP " + strconv.Itoa(res.StatusCode), Message: "The house gave no reason."}
+	}
+	return &Error{Status: res.StatusCode, Code: said.Error.Code, Message: said.Error.Message}
+}

@@ -1,0 +1,117 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/guid"
+	"github.com/gatehouse-io/gatehouse/internal/issue"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+)
+
+// Operations on credentials, which are not records.
+const (
+	actionPassword = "Microsoft.Directory/users/password/write"
+	actionSecret   = "Microsoft.Directory/applications/credentials/write"
+	actionRotate   = "Microsoft.Directory/signingKeys/rotate/action"
+	actionTrace    = "Microsoft.Directory/traces/read"
+)
+
+const (
+	maxSmall    = 64 << 10 // bytes of a small request
+	defaultDays = 180      // how long a client secret lives
+)
+
+func (d *Door) password(w http.ResponseWriter, r *http.Request, s *session) error {
+	if d.conf.ChangePassword == nil {
+		return notHere()
+	}
+	id, err := principal.ParseID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if err := s.need(actionPassword, scope.Root, nil); err != nil {
+		return err
+	}
+	if _, ok := s.est.User(id); !ok {
+		return fmt.Errorf("user %s: %w", id, estate.ErrNotFound)
+	}
+	var in wire.Password
+	if err := serve.Decode(w, r, maxSmall, &in); err != nil {
+		return serve.Refuse(http.StatusBadRequest, "BadRequest", "The body must be an object with a password.") // never repeat what it was
+	}
+	if err := d.conf.ChangePassword(r.Context(), s.caller.ID, id, in.Password); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) error {
+	app, err := parseApp(r.PathValue("app"))
+	if err != nil {
+		return err
+	}
+	if err := s.need(actionSecret, scope.Root, nil); err != nil {
+		return err
+	}
+	if _, ok := s.est.Application(app); !ok {
+		return fmt.Errorf("application %s: %w", app, estate.ErrNotFound)
+	}
+	var in wire.NewSecret
+	if err := serve.Decode(w, r, maxSmall, &in); err != nil {
+		return err
+	}
+	if in.Days == 0 {
+		in.Days = defaultDays
+	}
+	if in.Days < 0 || in.Days > int(issue.MaxSecretLife/(24*time.Hour)) {
+		return serve.Refuse(http.StatusBadRequest, "BadRequest", "A client secret lives up to two years.")
+	}
+	secret, err := issue.NewClientSecret(app, in.Name, s.now, time.Duration(in.Days)*24*time.Hour)
+	if err != nil {
+		return err
+	}
+	change := store.Change{By: s.caller.ID, Why: "client secret added", Private: []store.PrivateOp{secret.Op}}
+	if _, err := d.conf.State.Commit(r.Context(), change); err != nil {
+		return err
+	}
+	return serve.JSON(w, http.StatusCreated, wire.Secret{
+		KeyID: secret.KeyID, Text: secret.Text.Reveal(), Hint: secret.Hint, Expires: secret.Expires.UTC(),
+	})
+}
+
+func (d *Door) rotate(w http.ResponseWriter, r *http.Request, s *session) error {
+	if d.conf.RotateKeys == nil {
+		return notHere()
+	}
+	if err := s.need(actionRotate, scope.Root, nil); err != nil {
+		return err
+	}
+	if err := d.conf.RotateKeys(r.Context(), s.caller.ID); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func notHere() error {
+	return serve.Refuse(http.StatusNotImplemented, "NotImplemented", "This house was started without what this needs.")
+}
+
+func parseApp(text string) (id directory.AppID, err error) {
+	err = parseGUID(text, &id)
+	return id, err
+}
+
+func parseGUID[T any](text string, id *guid.Of[T]) (err error) {
+	*id, err = guid.Parse[T](text)
+	return err
+}

@@ -1,0 +1,255 @@
+// Package wire is the JSON of the management door, as both of its ends see it:
+// the door in package api and the client in package client.
+package wire
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-io/gatehouse/internal/record"
+)
+
+// Paths of the door. {id} and {app} are an object id and an application id.
+const (
+	PathWhoAmI   = "/gatehouse/v1/whoami"
+	PathEstate   = "/gatehouse/v1/estate"
+	PathChanges  = "/gatehouse/v1/changes"
+	PathCanI     = "/gatehouse/v1/ask/can-i"
+	PathWhy      = "/gatehouse/v1/ask/why"
+	PathWhoCan   = "/gatehouse/v1/ask/who-can"
+	PathWhatCan  = "/gatehouse/v1/ask/what-can"
+	PathTrace    = "/gatehouse/v1/trace"
+	PathPassword = "/gatehouse/v1/users/{id}/password"
+	PathSecrets  = "/gatehouse/v1/applications/{app}/secrets"
+	PathRotate   = "/gatehouse/v1/keys/rotate"
+)
+
+// Error is the body of every answer that is none.
+type Error struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// WhoAmI says who the bearer of the token is, now.
+type WhoAmI struct {
+	ID       string   `json:"id"`
+	Kind     string   `json:"kind"`
+	Name     string   `json:"name"`
+	Tenant   string   `json:"tenant"`
+	Groups   []string `json:"groups"`
+	Revision int64    `json:"revision"`
+}
+
+// A Record is one record in its stored form.
+type Record struct {
+	Kind record.Kind    `json:"kind"`
+	Spec jsontext.Value `json:"spec"`
+}
+
+// Estate is the part of the estate that the caller may read.
+type Estate struct {
+	Revision int64    `json:"revision"`
+	Records  []Record `json:"records"`
+}
+
+// Changes are ops that happen all together or not at all.
+type Changes struct {
+	// Why is for the audit log.
+	Why string `json:"why"`
+	Ops []Op   `json:"ops"`
+	// IfRevision, when set, refuses the changes if a record that they touch was
+	// changed after that revision.
+	IfRevision int64 `json:"ifRevision,omitzero"`
+}
+
+// An Op puts or deletes one record; exactly one of the two is set.
+type Op struct {
+	Put    *Record `json:"put,omitzero"`
+	Delete *Delete `json:"delete,omitzero"`
+}
+
+// Delete names a record by the parts of its key.
+type Delete struct {
+	Kind  record.Kind `json:"kind"`
+	Parts []string    `json:"parts"`
+	// Dependents deletes as well what makes no sense without the record, such as
+	// the memberships of a user.
+	Dependents bool `json:"dependents,omitzero"`
+}
+
+// Changed is the revision at which changes were made.
+type Changed struct {
+	Revision int64 `json:"revision"`
+}
+
+// A Question is asked of the decision engine. Exactly one of Action and Kube is
+// set; for what-can neither.
+type Question struct {
+	// Who is the object id or user principal name of a principal; empty means the
+	// caller, and for who-can it must be.
+	Who string `json:"who,omitzero"`
+	// Subject is asked about instead of Who: somebody whom only Kubernetes knows.
+	Subject *Subject `json:"subject,omitzero"`
+	Scope   string   `json:"scope"`
+	Action  string   `json:"action,omitzero"`
+	Data    bool     `json:"data,omitzero"`
+	Kube    *Kube    `json:"kube,omitzero"`
+	// Attributes are what conditions may ask, such as
+	// "Microsoft.Authorization/roleAssignments:RoleDefinitionId", as @Request.
+	Attributes map[string]string `json:"attributes,omitzero"`
+	// At is the instant to decide at; zero means now.
+	At time.Time `json:"at,omitzero"`
+	// Only limits the answer to one plane: "azure" or "kubernetes".
+	Only string `json:"only,omitzero"`
+}
+
+// Subject is an identity that Kubernetes alone knows.
+type Subject struct {
+	User   string   `json:"user"`
+	Groups []string `json:"groups,omitzero"`
+}
+
+// Kube is a request to an API server.
+type Kube struct {
+	Verb        string `json:"verb"`
+	APIGroup    string `json:"apiGroup,omitzero"`
+	Resource    string `json:"resource,omitzero"`
+	Subresource string `json:"subresource,omitzero"`
+	Namespace   string `json:"namespace,omitzero"`
+	Name        string `json:"name,omitzero"`
+	Path        string `json:"path,omitzero"`
+}
+
+// A Decision is an answer: allow, deny or "no opinion".
+type Decision struct {
+	Effect   string `json:"effect"`
+	Reason   string `json:"reason"`
+	By       *Grant `json:"by,omitzero"`
+	Revision int64  `json:"revision"`
+}
+
+// A Grant is a source of access, or of its denial.
+type Grant struct {
+	// Source is roleAssignment, denyAssignment or binding.
+	Source string `json:"source"`
+	// ID is of the assignment; Name and Namespace are of the binding or of the
+	// deny assignment.
+	ID        string    `json:"id,omitzero"`
+	Namespace string    `json:"namespace,omitzero"`
+	Name      string    `json:"name,omitzero"`
+	Scope     string    `json:"scope"`
+	Role      string    `json:"role,omitzero"`
+	RoleID    string    `json:"roleId,omitzero"`
+	Holder    Principal `json:"holder,omitzero"`
+	Condition string    `json:"condition,omitzero"`
+	NotBefore time.Time `json:"notBefore,omitzero"`
+	NotAfter  time.Time `json:"notAfter,omitzero"`
+}
+
+// A Principal is named for people. Of a Kubernetes subject it has no id.
+type Principal struct {
+	ID   string `json:"id,omitzero"`
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// A Considered is a grant and what it had to say.
+type Considered struct {
+	Grant   Grant       `json:"grant"`
+	Outcome string      `json:"outcome"`
+	Applies bool        `json:"applies,omitzero"`
+	Via     []Principal `json:"via,omitzero"`
+}
+
+// An Explanation is a decision with everything that was considered.
+type Explanation struct {
+	Decision   `json:",inline"`
+	Principal  Principal    `json:"principal,omitzero"`
+	Groups     []Principal  `json:"groups,omitzero"`
+	Operation  string       `json:"operation,omitzero"`
+	Considered []Considered `json:"considered"`
+	Nearest    *Considered  `json:"nearest,omitzero"`
+	Fix        *Fix         `json:"fix,omitzero"`
+	Azure      bool         `json:"azure"`
+	Kubernetes bool         `json:"kubernetes"`
+}
+
+// A Fix is the smallest change known that would grant a refused request.
+type Fix struct {
+	Role        string `json:"role,omitzero"`
+	RoleID      string `json:"roleId,omitzero"`
+	ClusterRole string `json:"clusterRole,omitzero"`
+	Scope       string `json:"scope"`
+}
+
+// Holders are all who can.
+type Holders struct {
+	Revision int64    `json:"revision"`
+	Holders  []Holder `json:"holders"`
+}
+
+// A Holder is one who can, and by which grant.
+type Holder struct {
+	Principal Principal   `json:"principal"`
+	Everyone  bool        `json:"everyone,omitzero"`
+	By        Grant       `json:"by"`
+	Via       []Principal `json:"via,omitzero"`
+}
+
+// A Portfolio is what somebody can do at a place.
+type Portfolio struct {
+	Revision  int64        `json:"revision"`
+	Held      []Considered `json:"held"`
+	Abilities []Ability    `json:"abilities,omitzero"`
+}
+
+// An Ability is what somebody can do with one resource.
+type Ability struct {
+	APIGroup string   `json:"apiGroup,omitzero"`
+	Resource string   `json:"resource"`
+	Verbs    []string `json:"verbs"`
+}
+
+// Password is a user's new password.
+type Password struct {
+	Password string `json:"password"`
+}
+
+// NewSecret asks for a client secret. Days is how long it lives, 180 if zero.
+type NewSecret struct {
+	Name string `json:"name,omitzero"`
+	Days int    `json:"days,omitzero"`
+}
+
+// Secret is a new client secret. Text is shown this once.
+type Secret struct {
+	KeyID   string    `json:"keyId"`
+	Text    string    `json:"text"`
+	Hint    string    `json:"hint"`
+	Expires time.Time `json:"expires"`
+}
+
+// Trace is what the doors did lately, oldest first.
+type Trace struct {
+	Events []Event `json:"events"`
+}
+
+// An Event is one thing that a door did for somebody.
+type Event struct {
+	At         time.Time `json:"at"`
+	Door       string    `json:"door"`
+	Cluster    string    `json:"cluster,omitzero"`
+	ID         string    `json:"id,omitzero"`
+	User       string    `json:"user,omitzero"`
+	Kube       *Kube     `json:"kube,omitzero"`
+	Effect     string    `json:"effect"`
+	Reason     string    `json:"reason,omitzero"`
+	By         string    `json:"by,omitzero"`
+	Groups     int       `json:"groups,omitzero"`
+	Revision   int64     `json:"revision,omitzero"`
+	Nanosecond int64     `json:"tookNs"`
+	AuditID    string    `json:"auditId,omitzero"`
+}
