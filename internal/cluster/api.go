@@ -76,7 +76,12 @@ func (a API) do(ctx context.Context, method, path, contentType string, body []by
 // apply makes the object at path what it is here, and leaves what others wrote
 // into other fields alone.
 func (a API) apply(ctx context.Context, path string, object any) error {
-	_, err := a.do(ctx, http.MethodPatch, path+"?fieldManager=gatehouse&force=true", "application/apply-patch+yaml", marshal(object))
+	return a.applyText(ctx, path, marshal(object))
+}
+
+// applyText is apply for an object that is already YAML or JSON.
+func (a API) applyText(ctx context.Context, path string, object []byte) error {
+	_, err := a.do(ctx, http.MethodPatch, path+"?fieldManager=gatehouse&force=true", "application/apply-patch+yaml", object)
 	return err
 }
 

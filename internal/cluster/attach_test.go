@@ -39,7 +39,7 @@ func TestAttach(t *testing.T) {
 	for _, f := range cluster.Flavours() {
 		t.Run("what "+string(f)+" needs", func(t *testing.T) {
 			t.Parallel()
-			golden(t, string(f), must(cluster.Attach(attachment(f))))
+			golden(t, "attach-"+string(f), must(cluster.Attach(attachment(f))))
 		})
 	}
 	for name, bad := range map[string]func(*cluster.AttachConfig){
@@ -65,7 +65,7 @@ func golden(t *testing.T, name string, files cluster.Files) {
 	for _, n := range slices.Sorted(maps.Keys(files)) {
 		got.Files = append(got.Files, txtar.File{Name: n, Data: files[n]})
 	}
-	path := filepath.Join("testdata", "attach-"+name+".txtar")
+	path := filepath.Join("testdata", name+".txtar")
 	if *update {
 		if err := os.WriteFile(path, txtar.Format(&got), 0o644); err != nil {
 			t.Fatal(err)
