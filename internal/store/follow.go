@@ -267,8 +267,21 @@ func opOf(e Event) (estate.Op, error) {
 	return estate.Op{Put: r}, err
 }
 
-// Rev returns the revision that wrote a record, which is its entity tag; 0 if
-// there is no such record.
+// Get returns a record and the revision that wrote it, both of one moment: what
+// to show, and its entity tag for Change.IfRev. The revision is 0 if there is no
+// such record.
+func (s *Store) Get(key record.Key) (record.Record, int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.Current().Get(key)
+	if !ok {
+		return nil, 0
+	}
+	return r, s.revs[digestOf(recordKey(key))]
+}
+
+// Rev returns the revision that wrote a record, 0 if there is no such record. It
+// may be newer than a snapshot taken before; Get cannot be.
 func (s *Store) Rev(key record.Key) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

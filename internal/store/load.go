@@ -147,7 +147,9 @@ func (l *loader) records() iter.Seq[record.Record] {
 // prefetch yields the pages of a prefix at one revision, and reads the next one
 // while the caller works on the last.
 func (s *Store) prefetch(ctx context.Context, prefix string) iter.Seq2[Page, error] {
-	const pageSize = 2000
+	// etcd counts all that is left of a range for each page, so small pages make
+	// the whole quadratic.
+	const pageSize = 10_000
 	type result struct {
 		page Page
 		err  error

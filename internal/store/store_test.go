@@ -95,6 +95,12 @@ func TestWriterReadsHisOwnWrite(t *testing.T) {
 	if got := s.Rev(user(1, "").Key()); got != rev {
 		t.Errorf("Rev = %d, want %d", got, rev)
 	}
+	if r, at := s.Get(user(1, "").Key()); at != rev || r.(directory.User).DisplayName != "Ana" {
+		t.Errorf("Get = %v at %d, want Ana at %d", r, at, rev)
+	}
+	if r, at := s.Get(user(9, "").Key()); r != nil || at != 0 {
+		t.Errorf("Get of nobody = %v at %d", r, at)
+	}
 	rev = commit(t, s, estate.Op{Delete: user(1, "").Key()})
 	if got := names(s.Current()); got != nil || s.Rev(user(1, "").Key()) != 0 {
 		t.Errorf("after the deletion at %d: %v", rev, got)

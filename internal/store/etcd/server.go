@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -62,7 +63,7 @@ type Server struct {
 	log    *slog.Logger
 	stop   context.CancelFunc
 	guard  sync.WaitGroup
-	failed chan struct{}
+	giveUp *giveUp
 	// closing quiets etcd's log.
 	closing atomic.Bool
 }
@@ -87,25 +88,39 @@ func Start(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("etcd server: %w", err)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, failed: make(chan struct{})}
+	if err := checkFiles(cfg.Dir); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, giveUp: &giveUp{failed: make(chan struct{})}}
 	ec, cleanup, err := s.config()
 	if err != nil {
 		return nil, fmt.Errorf("etcd server: %w", err)
 	}
 	defer cleanup()
-	if s.etcd, err = embed.StartEtcd(ec); err != nil {
-		return nil, fmt.Errorf("etcd server in %s: %w", cfg.Dir, err)
+	up := make(chan error, 1)
+	go func() { up <- s.startEtcd(ec) }()
+	select {
+	case err := <-up:
+		if err != nil {
+			return nil, fmt.Errorf("etcd server in %s: %w", cfg.Dir, err)
+		}
+	case <-s.giveUp.failed:
+		return nil, fmt.Errorf("etcd server in %s gave up: %s", cfg.Dir, s.giveUp.reason)
 	}
 	select {
 	case <-s.etcd.Server.ReadyNotify():
 	case err := <-s.etcd.Err():
 		s.etcd.Close()
 		return nil, fmt.Errorf("etcd server in %s: %w", cfg.Dir, err)
-	case <-s.failed:
-		return nil, fmt.Errorf("etcd server in %s gave up; its log says why", cfg.Dir)
+	case <-s.giveUp.failed:
+		return nil, fmt.Errorf("etcd server in %s gave up: %s", cfg.Dir, s.giveUp.reason)
 	case <-ctx.Done():
 		s.etcd.Close()
 		return nil, fmt.Errorf("etcd server in %s is not ready: %w", cfg.Dir, ctx.Err())
+	}
+	if err := noteStart(cfg.Dir); err != nil {
+		s.etcd.Close()
+		return nil, err
 	}
 	for _, l := range s.etcd.Clients {
 		if l.Addr().Network() == "tcp" {
@@ -116,6 +131,47 @@ func Start(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	s.stop = stop
 	s.guard.Go(func() { s.watchSpace(guardCtx) })
 	return s, nil
+}
+
+// started is the file that says that a member ran in a directory before.
+const started = "etcd-started"
+
+// checkFiles refuses a directory whose member has lost its log. etcd would begin
+// a new log beside the old database, and then leave out changes because the
+// database seems to have them.
+func checkFiles(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, started)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("etcd server: %w", err)
+	}
+	if logs, err := filepath.Glob(filepath.Join(dir, "etcd", "member", "wal", "*.wal")); err != nil || len(logs) == 0 {
+		return fmt.Errorf("etcd server: a member ran in %s, and its log is gone; restore a backup into an empty directory", dir)
+	}
+	return nil
+}
+
+func noteStart(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, started), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("etcd server: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("etcd server: %w", err)
+	}
+	return nil
+}
+
+// startEtcd starts etcd on a goroutine that it may end. Over damaged files it
+// panics; that is an error like any other, and never an empty store.
+func (s *Server) startEtcd(ec *embed.Config) (err error) {
+	defer func() {
+		if damage := recover(); damage != nil {
+			err = fmt.Errorf("it cannot read its files: %v", damage)
+		}
+	}()
+	s.etcd, err = embed.StartEtcd(ec)
+	return err
 }
 
 // config returns etcd's configuration of a single member that has no peers.
@@ -156,20 +212,29 @@ func (s *Server) config() (*embed.Config, func(), error) {
 	ec.AutoCompactionRetention = strconv.Itoa(keepRevisions)
 	// A single member has nobody to hear from: it elects itself, soon.
 	ec.TickMs, ec.ElectionMs = 50, 250
-	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(s.log, &s.closing, zap.WithFatalHook(&giveUp{failed: s.failed})))
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(s.log, &s.closing, zap.WithFatalHook(s.giveUp), zap.WithPanicHook(s.giveUp)))
 	return ec, func() { os.RemoveAll(sockets) }, nil
 }
 
-// giveUp takes the place of etcd's os.Exit when its disk fails: the rest of the
-// program decides what to do, and answers from its snapshot meanwhile.
+// giveUp takes the place of etcd's os.Exit and panic when its files fail: the
+// rest of the program decides what to do, and answers from its snapshot meanwhile.
 type giveUp struct {
 	once   sync.Once
 	failed chan struct{}
+	reason string // to be read once failed is closed
 }
 
-func (g *giveUp) OnWrite(*zapcore.CheckedEntry, []zapcore.Field) {
-	g.once.Do(func() { close(g.failed) })
-	runtime.Goexit() // etcd must not go on behind a failed write
+func (g *giveUp) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	g.once.Do(func() {
+		g.reason = e.Message
+		for _, f := range attrs(fields) {
+			if f.Key == "error" {
+				g.reason += ": " + f.Value.String()
+			}
+		}
+		close(g.failed)
+	})
+	runtime.Goexit() // etcd must not go on behind what failed
 }
 
 // URL is where clients connect: Dial, and the kube-apiserver of local clusters,
@@ -183,7 +248,7 @@ func (s *Server) ClientConfig(client Files) ClientConfig {
 
 // Failed is closed when etcd cannot go on, as after a failed write to the disk.
 // The process must then end: only a new one can open the files again.
-func (s *Server) Failed() <-chan struct{} { return s.failed }
+func (s *Server) Failed() <-chan struct{} { return s.giveUp.failed }
 
 // Close ends the member. Close the clients first: it waits some seconds for
 // those that are still there. After a failure it leaves the files as they are.
@@ -192,7 +257,7 @@ func (s *Server) Close() {
 	s.stop()
 	s.guard.Wait()
 	select {
-	case <-s.failed:
+	case <-s.giveUp.failed:
 	default:
 		s.etcd.Close()
 	}

@@ -25,7 +25,7 @@ func (s *Server) watchSpace(ctx context.Context) {
 		}
 		select {
 		case <-tick.C:
-		case <-s.failed:
+		case <-s.giveUp.failed:
 			return
 		case <-ctx.Done():
 			return
