@@ -1,0 +1,389 @@
+// Package house puts the identity plane together: store, keys, issuer, doors and
+// control planes, in one process with one data directory.
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/issue"
+	"github.com/gatehouse-io/gatehouse/internal/keys"
+	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api"
+	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
+	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
+	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
+)
+
+// Config says how a house is run. Dir is required.
+type Config struct {
+	Dir Dir
+	// Listen and WebhookListen are host:port of the two listeners. Empty means the
+	// default ports of 127.0.0.1.
+	Listen, WebhookListen string
+	// Authority is the URL by which clients reach the house; empty means https://
+	// and the address of Listen. Names are further hosts in its certificate.
+	Authority string
+	Names     []string
+	// External is an etcd that is run elsewhere; nil runs one in this process.
+	External *etcd.ClientConfig
+	// Domain is the tenant's on the first start; empty means gatehouse.local.
+	Domain string
+	// First are records for the first start. When they have a tenant, no other is made.
+	First []record.Record
+	// FirstPassword is given to every user among First; empty gives none.
+	FirstPassword string
+	// Kube is the path of gatehouse-kube; empty runs no control planes.
+	Kube string
+	// MaxAge bounds how old a snapshot may be and still allow; 0 is the default.
+	MaxAge   time.Duration
+	Log      *slog.Logger
+	Progress func(step string)
+	Now      func() time.Time
+}
+
+// The default listeners.
+const (
+	DefaultListen        = "127.0.0.1:8443"
+	DefaultWebhookListen = "127.0.0.1:8444"
+)
+
+// traceSize is how many events `gatehouse trace` can look back on.
+const traceSize = 10_000
+
+// sweepEvery is how often what has expired is removed from the store.
+const sweepEvery = time.Minute
+
+// A House is a running identity plane.
+type House struct {
+	conf     Config
+	store    *store.Store
+	issuer   *issue.Issuer
+	clusters *clusters
+	closers  []func()
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+	failed   chan error
+}
+
+// Start brings the house up and returns when it answers. The context bounds the
+// start; Stop ends the house. After an error nothing is left running.
+func Start(ctx context.Context, conf Config) (_ *House, err error) {
+	if err := conf.complete(); err != nil {
+		return nil, err
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	h := &House{conf: conf, cancel: cancel, failed: make(chan error, 4)}
+	defer func() {
+		if err != nil {
+			h.Stop()
+		}
+	}()
+	first, err := conf.Dir.empty()
+	if err != nil {
+		return nil, err
+	}
+	if err := conf.Dir.prepare(); err != nil {
+		return nil, err
+	}
+	conf.Progress("opening the store")
+	if err := h.open(ctx, first); err != nil {
+		return nil, err
+	}
+	if err := h.settle(ctx); err != nil {
+		return nil, err
+	}
+	ring, err := keys.Open(ctx, keys.Config{State: h.store, Now: conf.Now, Log: conf.Log})
+	if err != nil {
+		return nil, err
+	}
+	h.closers = append(h.closers, func() { ring.Close() })
+	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Authority: conf.Authority, Now: conf.Now})
+	if err != nil {
+		return nil, err
+	}
+	conf.Progress("serving " + conf.Authority)
+	if err := h.serve(ctx, background, ring); err != nil {
+		return nil, err
+	}
+	if conf.Kube != "" {
+		if err := h.startClusters(ctx); err != nil {
+			return nil, err
+		}
+		h.wg.Go(func() { h.clusters.follow(background) })
+	}
+	h.wg.Go(func() { h.sweep(background) })
+	return h, nil
+}
+
+func (c *Config) complete() error {
+	if c.Dir == "" {
+		return errors.New("the house needs a data directory")
+	}
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.WebhookListen == "" {
+		c.WebhookListen = DefaultWebhookListen
+	}
+	if c.Authority == "" {
+		c.Authority = "https://" + c.Listen
+	}
+	if c.Domain == "" {
+		c.Domain = "gatehouse.local"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Progress == nil {
+		c.Progress = func(string) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return nil
+}
+
+// open opens the store on the embedded or the external etcd.
+func (h *House) open(ctx context.Context, first bool) error {
+	dir, log := h.conf.Dir, h.conf.Log.With("part", "etcd")
+	client := h.conf.External
+	if client == nil {
+		files := etcdFiles{dir}
+		if err := files.issue(h.conf.Now()); err != nil {
+			return err
+		}
+		server, err := etcd.Start(ctx, etcd.ServerConfig{Dir: dir.path("etcd"), TLS: files.files("etcd"), Log: log})
+		if err != nil {
+			return err
+		}
+		h.closers = append(h.closers, server.Close)
+		own := server.ClientConfig(files.files("gatehouse"))
+		client = &own
+	}
+	kv, err := etcd.Dial(*client)
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, func() { kv.Close() })
+	key, err := store.LoadKey(dir.path("key"), first)
+	if err != nil {
+		return err
+	}
+	h.store, err = store.Open(ctx, store.Config{
+		KV: kv, Sealer: key, Dir: dir.path("store"), Init: first, MaxAge: h.conf.MaxAge, Now: h.conf.Now, Log: h.conf.Log.With("part", "store"),
+	})
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, func() { h.store.Close() })
+	h.clusters = &clusters{dir: dir, binary: h.conf.Kube, endpoints: client.Endpoints, store: h.store, log: h.conf.Log, now: h.conf.Now, runs: make(map[scope.Scope]*run)}
+	if h.conf.External == nil {
+		h.clusters.etcd = etcdFiles{dir}.files("kube-apiserver")
+	} else {
+		h.clusters.etcd = client.TLS
+	}
+	return nil
+}
+
+// serve opens the two listeners.
+func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
+	serverCA, err := authority(ctx, h.store, "server", "gatehouse server authority", h.conf.Now())
+	if err != nil {
+		return err
+	}
+	clientCA, err := authority(ctx, h.store, "webhook", "gatehouse webhook client authority", h.conf.Now())
+	if err != nil {
+		return err
+	}
+	if err := write(h.conf.Dir.CA(), serverCA.CertPEM()); err != nil {
+		return err
+	}
+	h.clusters.serverCA, h.clusters.clientCA = serverCA, clientCA
+
+	trace := serve.NewTrace(traceSize)
+	events := func(_ context.Context, e serve.Event) { trace.Add(e) }
+	issuers := func(t directory.TenantID) []string {
+		return []string{issue.IssuerV1(h.issuer.Authority(), t.String()), issue.IssuerV2(h.issuer.Authority(), t.String())}
+	}
+	log := h.conf.Log
+	authnDoor, err := authn.New(authn.Config{
+		Estates: h.store, Keys: ring.Set, Log: log.With("door", "authn"), Events: events, Now: h.conf.Now,
+		// Clusters accept tokens of version 1.0 alone, as AKS does.
+		Issuers: func(t directory.TenantID) []string { return issuers(t)[:1] },
+	})
+	if err != nil {
+		return err
+	}
+	authzDoor, err := authz.New(authz.Config{Estates: h.store, Log: log.With("door", "authz"), Events: events, Now: h.conf.Now})
+	if err != nil {
+		return err
+	}
+	apiDoor, err := api.New(api.Config{
+		State: h.store, Keys: ring.Set, Issuers: issuers, Trace: trace,
+		ChangePassword: h.issuer.ChangePassword, RotateKeys: ring.Rotate,
+		Log: log.With("door", "api"), Now: h.conf.Now,
+	})
+	if err != nil {
+		return err
+	}
+	ready := serve.Check{Name: "store", Check: func(context.Context) error { return h.store.Fresh(h.conf.Now()) }}
+	options := serve.Options{Log: log, Quiet: true, Now: h.conf.Now}
+
+	public := http.NewServeMux()
+	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
+	public.Handle("GET /readyz", serve.Handle(serve.Ready(ready), options))
+	public.Handle("/gatehouse/", serve.SecurityHeaders(apiDoor.Handler()))
+	public.Handle("/", oidc.New(oidc.Config{Issuer: h.issuer, Log: log.With("door", "oidc"), Trace: trace}))
+
+	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
+	if err := h.listen(background, h.conf.Listen, public, cert, nil); err != nil {
+		return err
+	}
+	webhooks := webhookMux(authnDoor.Handler(), authzDoor.Handler())
+	if err := h.listen(background, h.conf.WebhookListen, webhooks, cert, clientCA); err != nil {
+		return err
+	}
+	h.clusters.webhook = "https://" + h.conf.WebhookListen
+	return nil
+}
+
+// webhookMux tells the two reviews apart by the end of the path; the doors check
+// all of it.
+func webhookMux(tokens, subjects http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/"+authn.Path) {
+			tokens.ServeHTTP(w, r)
+			return
+		}
+		subjects.ServeHTTP(w, r)
+	})
+}
+
+func reviewPath(cluster scope.Scope, review string) string {
+	return serve.ClusterPrefix + cluster.String() + "/" + review
+}
+
+// leaf is the serving certificate: the listeners, the authority, and what else
+// the house is called.
+func (h *House) leaf() pki.Leaf {
+	leaf := pki.Leaf{CommonName: "gatehouse", Server: true, DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	names := append([]string{}, h.conf.Names...)
+	for _, l := range []string{h.conf.Listen, h.conf.WebhookListen} {
+		if host, _, err := net.SplitHostPort(l); err == nil {
+			names = append(names, host)
+		}
+	}
+	if u, err := url.Parse(h.conf.Authority); err == nil {
+		names = append(names, u.Hostname())
+	}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			leaf.IPs = append(leaf.IPs, ip)
+		} else if n != "" && n != "localhost" {
+			leaf.DNS = append(leaf.DNS, n)
+		}
+	}
+	return leaf
+}
+
+func (h *House) listen(ctx context.Context, addr string, handler http.Handler, cert *serving, clients *pki.CA) error {
+	conf, err := cert.config(clients)
+	if err != nil {
+		return err
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w; is another gatehouse running? choose another address with --listen and --webhook-listen", addr, err)
+	}
+	srv := serve.NewServer(handler, conf, h.conf.Log)
+	h.wg.Go(func() {
+		if err := serve.Run(ctx, srv, ln, 5*time.Second); err != nil {
+			h.failed <- err
+		}
+	})
+	return nil
+}
+
+// startClusters runs every control plane of the estate, two at a time: each
+// start keeps one core busy.
+func (h *House) startClusters(ctx context.Context) error {
+	var (
+		mu    sync.Mutex
+		errs  []error
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, 2)
+	)
+	for rec := range h.store.Current().Clusters() {
+		if rec.Attached {
+			continue
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if err := h.startCluster(ctx, rec); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (h *House) startCluster(ctx context.Context, rec resource.Cluster) error {
+	return h.clusters.start(ctx, rec, h.conf.Progress)
+}
+
+func (h *House) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := h.store.Sweep(ctx, h.conf.Now()); err != nil && ctx.Err() == nil {
+			h.conf.Log.Warn("sweep", "error", err)
+		}
+	}
+}
+
+// Authority is the URL by which clients reach the house.
+func (h *House) Authority() string { return h.conf.Authority }
+
+// Store is the house's store.
+func (h *House) Store() *store.Store { return h.store }
+
+// Failed delivers the error that ended a listener, if one ends by itself.
+func (h *House) Failed() <-chan error { return h.failed }
+
+// Stop ends the control planes, the doors and the store, in this order.
+func (h *House) Stop() {
+	if h.clusters != nil {
+		h.clusters.stop()
+	}
+	h.cancel()
+	h.wg.Wait()
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		h.closers[i]()
+	}
+	h.closers = nil
+}

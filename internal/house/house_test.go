@@ -1,0 +1,146 @@
+package house_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/gatehouse-io/gatehouse/internal/house"
+	"github.com/gatehouse-io/gatehouse/internal/sample"
+)
+
+// free returns an address of loopback that was free a moment ago.
+func free(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func config(t *testing.T, dir string) house.Config {
+	t.Helper()
+	return house.Config{
+		Dir: house.Dir(dir), Listen: free(t), WebhookListen: free(t),
+		First: sample.Records(), FirstPassword: "correct horse battery",
+		Progress: func(step string) { t.Log(step) },
+	}
+}
+
+func client(t *testing.T, dir house.Dir) *http.Client {
+	t.Helper()
+	ca, err := os.ReadFile(dir.CA())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		t.Fatal("no certificate in ca.crt")
+	}
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+}
+
+func operatorToken(t *testing.T, dir house.Dir) (op house.Operator, token string) {
+	t.Helper()
+	op, err := house.ReadOperator(dir.Operator())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client(t, dir).PostForm(op.Authority+"/"+op.Tenant.String()+"/oauth2/v2.0/token", url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {op.ClientID.String()}, "client_secret": {op.Secret}, "scope": {"api://gatehouse/.default"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || resp.StatusCode != 200 || answer.AccessToken == "" {
+		t.Fatalf("token: %d %s %v", resp.StatusCode, body, err)
+	}
+	return op, answer.AccessToken
+}
+
+func get(t *testing.T, dir house.Dir, op house.Operator, token, path string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, op.Authority+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := client(t, dir).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestTheHouseComesUpServesItsOperatorAndIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/data"
+	conf := config(t, dir)
+	var operator house.Operator
+	for _, start := range []string{"first start", "second start"} {
+		h, err := house.Start(t.Context(), conf)
+		if err != nil {
+			t.Fatalf("%s: %v", start, err)
+		}
+		op, token := operatorToken(t, conf.Dir)
+		if start == "second start" && op != operator {
+			t.Errorf("the operator changed from one start to the next")
+		}
+		operator = op
+		if code, body := get(t, conf.Dir, op, token, "/gatehouse/v1/whoami"); code != 200 || !strings.Contains(body, `"kind":"ServicePrincipal"`) {
+			t.Errorf("%s: whoami = %d %s", start, code, body)
+		}
+		if code, body := get(t, conf.Dir, op, "", "/gatehouse/v1/estate"); code != 401 {
+			t.Errorf("%s: the estate without a token = %d %s, want 401", start, code, body)
+		}
+		if code, body := get(t, conf.Dir, op, "", "/readyz?verbose"); code != 200 || !strings.Contains(body, "[+]store ok") {
+			t.Errorf("%s: readyz = %d %s", start, code, body)
+		}
+		h.Stop()
+	}
+}
+
+func TestADirectoryThatOthersCanReadIsRefused(t *testing.T) { // ZA-03
+	t.Parallel()
+	dir := t.TempDir() + "/data"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h, err := house.Start(context.Background(), config(t, dir))
+	if err == nil {
+		h.Stop()
+		t.Fatal("the house started in a directory that everybody can read")
+	}
+	if !strings.Contains(err.Error(), "chmod 700") {
+		t.Errorf("error %q does not say what to do", err)
+	}
+}
