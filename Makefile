@@ -27,9 +27,13 @@ $(BIN)/gatehouse: $(SOURCES)
 	@echo "building gatehouse" >&2
 	@$(GO) build -trimpath -o $@ ./cmd/gatehouse
 
+# Kubernetes knows its own version only if the linker tells it.
+KUBE_VERSION := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2; exit }' kube/go.mod)
+KUBE_LDFLAGS := $(addprefix -X k8s.io/component-base/version.,gitVersion=$(KUBE_VERSION) gitMajor=1 gitMinor=$(word 2,$(subst ., ,$(KUBE_VERSION))))
+
 $(BIN)/gatehouse-kube: kube/main.go kube/go.mod kube/go.sum
 	@echo "building gatehouse-kube: kube-apiserver, kube-controller-manager and kubectl; the first time takes about five minutes" >&2
-	@cd kube && $(GO) build -trimpath -ldflags='-s -w' -o $@ .
+	@cd kube && $(GO) build -trimpath -ldflags='-s -w $(KUBE_LDFLAGS)' -o $@ .
 
 $(BIN)/kubelogin: Makefile
 	@echo "building kubelogin" >&2
@@ -42,6 +46,7 @@ test-fast:
 
 # The real ones: kube-apiserver, kubectl, kubelogin, a browser, etcd under faults.
 test-real: build $(BIN)/kubelogin
+	$(GO) test -timeout 10m ./internal/cluster/
 	cd test && $(GO) test -timeout 30m ./...
 
 fuzz:
