@@ -90,7 +90,7 @@ func wireEvent(e serve.Event) wire.Event {
 	out := wire.Event{
 		At: e.At.UTC(), Door: e.Door, Cluster: e.Cluster.String(), ID: e.ID.String(), User: serve.Printable(e.User, 256),
 		Effect: e.Effect, Reason: e.Reason, By: e.By, Groups: e.Groups, Revision: e.Revision,
-		Nanosecond: e.Took.Nanoseconds(), AuditID: e.AuditID,
+		Took: e.Took.Nanoseconds(), AuditID: e.AuditID,
 	}
 	if e.Attributes != (kuberbac.Attributes{}) {
 		a := e.Attributes

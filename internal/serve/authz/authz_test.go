@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -383,7 +382,6 @@ func TestOwnFailuresDeny(t *testing.T) { // WH-08, WH-17, WH-24
 // is stopped there.
 type sleeper struct {
 	*servetest.World
-	asked atomic.Int32
 }
 
 func (s *sleeper) Current() *estate.Snapshot {

@@ -239,17 +239,17 @@ type Trace struct {
 
 // An Event is one thing that a door did for somebody.
 type Event struct {
-	At         time.Time `json:"at"`
-	Door       string    `json:"door"`
-	Cluster    string    `json:"cluster,omitzero"`
-	ID         string    `json:"id,omitzero"`
-	User       string    `json:"user,omitzero"`
-	Kube       *Kube     `json:"kube,omitzero"`
-	Effect     string    `json:"effect"`
-	Reason     string    `json:"reason,omitzero"`
-	By         string    `json:"by,omitzero"`
-	Groups     int       `json:"groups,omitzero"`
-	Revision   int64     `json:"revision,omitzero"`
-	Nanosecond int64     `json:"tookNs"`
-	AuditID    string    `json:"auditId,omitzero"`
+	At       time.Time `json:"at"`
+	Door     string    `json:"door"`
+	Cluster  string    `json:"cluster,omitzero"`
+	ID       string    `json:"id,omitzero"`
+	User     string    `json:"user,omitzero"`
+	Kube     *Kube     `json:"kube,omitzero"`
+	Effect   string    `json:"effect"`
+	Reason   string    `json:"reason,omitzero"`
+	By       string    `json:"by,omitzero"`
+	Groups   int       `json:"groups,omitzero"`
+	Revision int64     `json:"revision,omitzero"`
+	Took     int64     `json:"tookNs"` // nanoseconds
+	AuditID  string    `json:"auditId,omitzero"`
 }
