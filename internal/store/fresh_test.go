@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,11 +15,13 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/store/storetest"
 )
 
+const all = 1 << 60 // watches
+
 // A faulty KV fails where a test wants it to.
 type faulty struct {
 	*store.Memory
-	down   atomic.Bool // no request is answered
-	silent atomic.Bool // watches stay connected and deliver nothing
+	down   atomic.Bool  // no request is answered
+	silent atomic.Int64 // so many watches stay connected and deliver nothing
 	edit   atomic.Pointer[func(store.Batch) store.Batch]
 	watch  atomic.Int64 // how many watches were begun
 }
@@ -30,8 +34,7 @@ func (f *faulty) Get(ctx context.Context, key string) (store.Item, int64, error)
 }
 
 func (f *faulty) Watch(ctx context.Context, prefix string, from int64) store.Watcher {
-	f.watch.Add(1)
-	w := &faultyWatcher{Watcher: f.Memory.Watch(ctx, prefix, from), f: f, batches: make(chan store.Batch)}
+	w := &faultyWatcher{Watcher: f.Memory.Watch(ctx, prefix, from), f: f, number: f.watch.Add(1), batches: make(chan store.Batch)}
 	go w.run(ctx)
 	return w
 }
@@ -39,6 +42,7 @@ func (f *faulty) Watch(ctx context.Context, prefix string, from int64) store.Wat
 type faultyWatcher struct {
 	store.Watcher
 	f       *faulty
+	number  int64
 	batches chan store.Batch
 }
 
@@ -47,7 +51,7 @@ func (w *faultyWatcher) Batches() <-chan store.Batch { return w.batches }
 func (w *faultyWatcher) run(ctx context.Context) {
 	defer close(w.batches)
 	for b := range w.Watcher.Batches() {
-		if w.f.silent.Load() {
+		if w.number <= w.f.silent.Load() {
 			continue
 		}
 		if edit := w.f.edit.Load(); edit != nil {
@@ -68,7 +72,7 @@ func TestAReplicaThatLostTheStoreIsStaleWithinTheBound(t *testing.T) { // ST-09,
 		break_, ok func(*faulty)
 	}{
 		{"the store does not answer", func(f *faulty) { f.down.Store(true) }, func(f *faulty) { f.down.Store(false) }},
-		{"the watch is connected and silent", func(f *faulty) { f.silent.Store(true) }, func(f *faulty) { f.silent.Store(false) }},
+		{"the watch is connected and silent", func(f *faulty) { f.silent.Store(all) }, func(f *faulty) { f.silent.Store(0) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,6 +107,28 @@ func TestAReplicaThatLostTheStoreIsStaleWithinTheBound(t *testing.T) { // ST-09,
 			})
 		})
 	}
+}
+
+func TestASilentWatchIsReplaced(t *testing.T) { // ST-13
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kv := &faulty{Memory: new(store.Memory)}
+		s, other := open(t, kv), open(t, kv.Memory)
+		synctest.Wait()
+		kv.silent.Store(kv.watch.Load()) // for ever; the next one works
+		rev := commit(t, other, put(tenant, user(1, "Ana"))...)
+		for range 20 {
+			time.Sleep(500 * time.Millisecond)
+			if err := s.Fresh(time.Now()); err != nil {
+				t.Errorf("a second watch would have done: %v", err)
+			}
+		}
+		if got := s.Current().Revision(); got < rev {
+			t.Errorf("revision %d, want %d", got, rev)
+		}
+		s.Close()
+		other.Close()
+	})
 }
 
 func TestAnIdleStoreStaysFresh(t *testing.T) {
@@ -166,10 +192,13 @@ func (s *slowGet) Get(ctx context.Context, key string) (store.Item, int64, error
 
 func TestWatchFaultsEndInTheRightEstate(t *testing.T) { // ST-11, ST-12
 	t.Parallel()
-	drop := func(n *atomic.Int64) func(store.Batch) store.Batch {
+	drop := func(*atomic.Int64) func(store.Batch) store.Batch {
+		lost := user(7, "").ID.String()
 		return func(b store.Batch) store.Batch {
-			if len(b.Events) > 0 && n.Add(-1) == 0 {
-				b.Events = nil
+			for _, e := range b.Events {
+				if strings.HasSuffix(e.Key, lost) {
+					b.Events = slices.DeleteFunc(slices.Clone(b.Events), func(o store.Event) bool { return o.Rev == e.Rev })
+				}
 			}
 			return b
 		}
@@ -178,7 +207,7 @@ func TestWatchFaultsEndInTheRightEstate(t *testing.T) { // ST-11, ST-12
 		name  string
 		fault func(n *atomic.Int64) func(store.Batch) store.Batch
 	}{
-		{"an event is left out", drop},
+		{"a change is left out", drop},
 		{"events come twice", func(*atomic.Int64) func(store.Batch) store.Batch {
 			return func(b store.Batch) store.Batch {
 				b.Events = append(b.Events[:len(b.Events):len(b.Events)], b.Events...)
@@ -234,13 +263,13 @@ func TestCompactionOvertakesAReplica(t *testing.T) { // ST-11
 	s := open(t, kv)
 	writer := open(t, kv.Memory)
 	first := kv.watch.Load()
-	kv.silent.Store(true)
+	kv.silent.Store(all)
 	edit := func(store.Batch) store.Batch { return store.Batch{Err: fmt.Errorf("cut: %w", store.ErrUnavailable)} }
 	kv.edit.Store(&edit)
 	commit(t, writer, put(tenant, user(1, "Ana"))...)
 	rev := commit(t, writer, put(user(1, "Ann"), user(2, "Bob"))...)
 	storetest.Compact(t, kv.Memory, rev)
-	kv.silent.Store(false)
+	kv.silent.Store(0)
 	commit(t, writer, put(user(3, "Cid"))...) // the batch that cuts the watch
 	until(t, func() bool { return kv.watch.Load() > first })
 	kv.edit.Store(nil)

@@ -76,27 +76,33 @@ func TestLostAnswers(t *testing.T) { // ST-19
 
 func TestACallerWhoGaveUpLearnsWhatHappened(t *testing.T) { // ST-19
 	t.Parallel()
-	for _, made := range []bool{true, false} {
-		t.Run(fmt.Sprintf("made=%t", made), func(t *testing.T) {
+	for _, fate := range []string{"made", "lost", "late"} {
+		t.Run(fate, func(t *testing.T) {
 			t.Parallel()
 			kv := &lossy{Memory: new(store.Memory)}
 			s := open(t, kv)
 			ctx, cancel := context.WithCancel(t.Context())
+			arrive := func() {}
 			kv.mu.Lock()
 			kv.fate = func(run func()) {
-				if made {
+				switch fate {
+				case "made":
 					run()
+				case "late":
+					arrive = run
 				}
 				cancel()
 			}
 			kv.mu.Unlock()
 			rev, err := s.Commit(ctx, store.Change{Ops: put(tenant)})
+			made := fate == "made"
 			if made && err != nil {
 				t.Errorf("a change that was made: %v", err)
 			}
 			if !made && (!errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknown)) {
 				t.Errorf("a change that was not made: %d, %v; want ErrUnavailable and certain", rev, err)
 			}
+			arrive() // what was said not to be made must not be made later
 			if n, err := s.VerifyAudit(t.Context()); err != nil || (n == 1) != made {
 				t.Errorf("audit log: %d records, %v", n, err)
 			}
