@@ -57,13 +57,19 @@ func (l layout) certificates(conf Config, now time.Time) (*certificates, error) 
 	if err := c.trustClients(); err != nil {
 		return nil, err
 	}
+	return c, c.issueLeaves(conf, now)
+}
+
+// issueLeaves replaces the certificates of the control plane's programs. Running
+// ones read them again.
+func (c *certificates) issueLeaves(conf Config, now time.Time) error {
 	names := append([]string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
 		"kubernetes.default.svc.cluster.local"}, conf.ServerNames...)
 	slices.Sort(names)
 	serving := pki.Leaf{CommonName: "kube-apiserver", Server: true, Life: leafLife, DNS: slices.Compact(names),
 		IPs: []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serviceIP)}}
 	manager := pki.Leaf{CommonName: "system:kube-controller-manager", Client: true, Life: leafLife}
-	return c, errors.Join(c.issue("apiserver", serving, now), c.issue("controller-manager", manager, now))
+	return errors.Join(c.issue("apiserver", serving, now), c.issue("controller-manager", manager, now))
 }
 
 func localAdminsAuthority(name string) string { return "gatehouse:" + name + ":local-admins" }

@@ -43,7 +43,9 @@ type Config struct {
 	Audiences            []string // accepted in tokens, besides the service account issuer
 
 	Progress func(step string) // told what is being done; nil keeps quiet
-	Now      func() time.Time  // nil means time.Now
+	// Now dates certificates; nil means time.Now. It must be the machine's time,
+	// because kube-apiserver checks them by no other clock.
+	Now func() time.Time
 }
 
 // Etcd says how kube-apiserver reaches etcd. A cluster's keys are under its
@@ -82,7 +84,7 @@ type Cluster struct {
 	memory  Memory
 	lock    *os.File
 	certs   *certificates
-	certsMu sync.Mutex // guards certs.admins, which RotateLocalAdmins replaces
+	certsMu sync.Mutex // guards certs.admins and the files of certificates
 
 	apiServer *process
 	manager   *process
@@ -209,6 +211,20 @@ func (c *Cluster) kill() {
 	if c.lock != nil {
 		c.lock.Close()
 	}
+}
+
+// Renew replaces every certificate that grows old while the control plane runs:
+// its own, and those between it and the house, whose URLs stay what they are.
+// Nothing is restarted: new connections use the new certificates, the API
+// server's serving certificate at once and the others within five minutes. What
+// the house accepted before it has to accept for as long.
+func (c *Cluster) Renew(house House) error {
+	if err := house.check(); err != nil {
+		return fmt.Errorf("renew cluster %s: %w", c.conf.Name, err)
+	}
+	c.certsMu.Lock()
+	defer c.certsMu.Unlock()
+	return errors.Join(c.certs.issueLeaves(c.conf, c.conf.Now()), c.files.writeHouse(house))
 }
 
 // Stop ends the control plane and returns when no process of it is left. Its

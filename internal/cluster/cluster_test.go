@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 )
 
 var (
@@ -351,6 +354,48 @@ func TestControlPlane(t *testing.T) {
 		want := "rbac-everybody: warning, rbac-group-names: warning"
 		if sick != want {
 			t.Errorf("found %s, want %s", sick, want)
+		}
+	})
+
+	t.Run("TL-02 renewed certificates are used without a restart", func(t *testing.T) {
+		serial := func() string {
+			conn, err := tls.Dial("tcp", strings.TrimPrefix(c.Server(), "https://"), &tls.Config{InsecureSkipVerify: true}) // which one is served, not whether it is good
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+		}
+		before := serial()
+		if err := c.Renew(s.House); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, time.Minute, "the new serving certificate is used", func() bool { return serial() != before })
+		as(t, c, "").want(t, "/readyz", http.StatusOK)
+		if err := c.Renew(cluster.House{TokenReview: "https://x"}); err == nil {
+			t.Error("a house without certificates is accepted")
+		}
+	})
+
+	t.Run("what an estate says about a new cluster is written into it", func(t *testing.T) {
+		s.says(map[string]any{"allowed": false})
+		err := c.Seed(t.Context(), []record.Record{
+			kuberbac.Role{Cluster: prod, Namespace: "shop", Name: "reader", Rules: []kuberbac.Rule{{Verbs: []string{"list"}, APIGroups: []string{""}, Resources: []string{"pods"}}}},
+			kuberbac.Binding{Cluster: prod, Namespace: "shop", Name: "readers", Role: "reader",
+				Subjects: []kuberbac.Subject{{Kind: "User", Name: "seed@example.com"}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.knows(user("seed@example.com"))
+		me := as(t, c, "seed-token")
+		eventually(t, 5*time.Second, "the binding counts", func() bool {
+			code, _, _ := me.get(t, "/api/v1/namespaces/shop/pods")
+			return code == http.StatusOK
+		})
+		me.want(t, pods, http.StatusForbidden)
+		if err := c.Seed(t.Context(), []record.Record{directory.Group{}}); err == nil {
+			t.Error("a group is seeded into a cluster")
 		}
 	})
 

@@ -13,17 +13,12 @@ import (
 // writeConfig writes the files that the programs are started with.
 func (c *Cluster) writeConfig() error {
 	house, f := c.conf.House, c.files
-	files := webhookFiles{ca: f.config("house-ca.crt"), cert: f.config("house-client.crt"), key: f.config("house-client.key")}
-	var err error
+	files := f.webhookFiles()
+	err := f.writeHouse(house)
 	put := func(path string, data []byte) {
 		if err == nil {
 			err = write(path, data)
 		}
-	}
-	if house.serves() {
-		put(files.ca, house.CA)
-		put(files.cert, house.ClientCert)
-		put(files.key, house.ClientKey)
 	}
 	asks := ""
 	if house.SubjectAccessReview != "" {
@@ -44,6 +39,19 @@ func (c *Cluster) writeConfig() error {
 		CurrentContext: "default",
 	}))
 	return err
+}
+
+func (l layout) webhookFiles() webhookFiles {
+	return webhookFiles{ca: l.config("house-ca.crt"), cert: l.config("house-client.crt"), key: l.config("house-client.key")}
+}
+
+// writeHouse writes what the API server trusts the house by, and proves itself with.
+func (l layout) writeHouse(house House) error {
+	if !house.serves() {
+		return nil
+	}
+	files := l.webhookFiles()
+	return errors.Join(write(files.ca, house.CA), write(files.cert, house.ClientCert), write(files.key, house.ClientKey))
 }
 
 func (c *Cluster) apiServerArgs() []string {

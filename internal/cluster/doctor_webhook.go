@@ -69,7 +69,7 @@ var webhookChecks = []check{
 	{
 		id: "webhook-certificates", severity: Warning,
 		why: "when the certificate or its authority ends, everybody is refused at once",
-		fix: "attach the cluster again and replace the files house-*; the API server reads them without a restart",
+		fix: "attach the cluster again and replace the files house-*; the API server reads them within five minutes, without a restart",
 		run: func(_ context.Context, c *chart) (string, bool, error) {
 			d, err := c.webhook()
 			if err != nil {
