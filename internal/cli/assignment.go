@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+)
+
+func newAssignment(env *Env, o *options) *cobra.Command {
+	return words("assignment", "List, show and change role assignments", "A role assignment gives a principal a role at a place and everything below it.",
+		`  gatehouse assignment list --principal faye@teknews.cloud
+  gatehouse assignment create --role "Azure Kubernetes Service RBAC Reader" --principal faye@teknews.cloud --cluster aks-1 -n dev --server https://127.0.0.1:8443`,
+		assignmentList(env, o), assignmentShow(env, o), assignmentCreate(env, o), assignmentDelete(env, o))
+}
+
+func assignmentRow(est *estate.Snapshot, a azurerbac.Assignment, now time.Time) row {
+	who := a.Principal.String()
+	if p, ok := est.Principal(a.Principal); ok {
+		who = p.Name
+	}
+	state := "in force"
+	switch {
+	case now.Before(a.NotBefore):
+		state = "not yet in force"
+	case !a.ActiveAt(now):
+		state = "ended"
+	}
+	if a.Condition != "" {
+		state += ", under a condition"
+	}
+	return row{a, a.ID.String(), []string{who, roleName(est, a.Role), place(est, a.Scope.String()), state, a.ID.String(), a.Scope.String()}}
+}
+
+// where are the flags that name a place.
+type where struct{ scope, cluster, namespace string }
+
+func (p *where) flags(cmd *cobra.Command, env *Env, o *options) {
+	f := cmd.Flags()
+	f.StringVar(&p.scope, "scope", "", "the `place`")
+	f.StringVarP(&p.cluster, "cluster", "c", "", "name of the `cluster` that is the place")
+	f.StringVarP(&p.namespace, "namespace", "n", "", "`namespace` of the cluster that is the place")
+	cmd.MarkFlagsMutuallyExclusive("scope", "cluster")
+	completeFlag(cmd, env, o, "scope", scopes)
+	completeFlag(cmd, env, o, "cluster", clusters)
+	completeFlag(cmd, env, o, "namespace", namespaces)
+}
+
+// read returns the place that the flags name, or none.
+func (p *where) read(est *estate.Snapshot) (scope.Scope, error) {
+	switch {
+	case p.scope != "" && p.namespace == "":
+		at, err := scope.Parse(p.scope)
+		if err != nil {
+			return scope.Scope{}, usage("--scope: %w", err)
+		}
+		return at, nil
+	case p.cluster != "":
+		c, err := findCluster(est, p.cluster)
+		if err != nil || p.namespace == "" {
+			return c.Scope, err
+		}
+		at, err := c.Scope.Namespace(p.namespace)
+		if err != nil {
+			return scope.Scope{}, usage("-n: %w", err)
+		}
+		return at, nil
+	case p.namespace != "":
+		return scope.Scope{}, usage("-n goes with --cluster")
+	}
+	return scope.Scope{}, nil
+}
+
+func assignmentList(env *Env, o *options) *cobra.Command {
+	var who, role string
+	var p where
+	cmd := &cobra.Command{
+		Use: "list", Short: "List role assignments, all or some",
+		Long:    "List role assignments. --principal shows those of somebody and of the groups he is in; a place shows those at it and above it.",
+		Example: "  gatehouse assignment list --cluster aks-1\n  gatehouse assignment list --principal faye@teknews.cloud -o wide\n  gatehouse assignment list --role Owner", Args: exactly(),
+		RunE: run(func(ctx context.Context, _ []string) error {
+			_, est, err := o.look(ctx, env)
+			if err != nil {
+				return err
+			}
+			keep, err := assignmentFilter(est, who, role, &p)
+			if err != nil {
+				return err
+			}
+			var rows []row
+			for _, a := range allAssignments(est) {
+				if keep(a) {
+					rows = append(rows, assignmentRow(est, a, env.Now()))
+				}
+			}
+			sortRows(rows)
+			return o.list(env, "assignment", []string{"PRINCIPAL", "ROLE", "PLACE", "STATE", "ID", "(SCOPE)"}, rows)
+		}),
+	}
+	cmd.Flags().StringVar(&who, "principal", "", "`who` holds it, also through groups")
+	cmd.Flags().StringVar(&role, "role", "", "name or id of the `role`")
+	completeFlag(cmd, env, o, "principal", principals)
+	completeFlag(cmd, env, o, "role", roles)
+	p.flags(cmd, env, o)
+	return cmd
+}
+
+func assignmentFilter(est *estate.Snapshot, who, role string, p *where) (func(azurerbac.Assignment) bool, error) {
+	at, err := p.read(est)
+	if err != nil {
+		return nil, err
+	}
+	above := make(map[scope.Scope]bool)
+	for s := range est.Ancestors(at) {
+		above[s] = true
+	}
+	holders := make(map[principal.ID]bool)
+	if who != "" {
+		pr, err := findPrincipal(est, who)
+		if err != nil {
+			return nil, err
+		}
+		holders[pr.ID] = true
+		for _, g := range est.GroupsOf(pr.ID) {
+			holders[g] = true
+		}
+	}
+	var want azurerbac.DefinitionID
+	if role != "" {
+		r, err := findRole(est, role)
+		if err != nil {
+			return nil, err
+		}
+		want = r.ID
+	}
+	return func(a azurerbac.Assignment) bool {
+		return (at.IsZero() || above[a.Scope]) && (who == "" || holders[a.Principal]) && (want.IsZero() || a.Role == want)
+	}, nil
+}
+
+func assignmentShow(env *Env, o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show a role assignment", Example: "  gatehouse assignment show 0d5e3c0f-9d3a-8a52-9e76-0b5fdd1f1b7e", Args: exactly("ID"),
+		ValidArgsFunction: completeArgs(env, o, 0, assignmentIDs),
+		RunE: run(func(ctx context.Context, args []string) error {
+			_, est, err := o.look(ctx, env)
+			if err != nil {
+				return err
+			}
+			a, err := findAssignment(est, args[0])
+			if err != nil {
+				return err
+			}
+			r := assignmentRow(est, a, env.Now())
+			return o.show(env, "assignment", r, []fact{
+				{"Id", a.ID.String()}, {"Principal", r.cells[0]}, {"Object id", a.Principal.String()}, {"Role", r.cells[1]}, {"Role id", a.Role.String()},
+				{"Place", r.cells[2]}, {"Scope", a.Scope.String()}, {"State", r.cells[3]}, {"From", instant(a.NotBefore)}, {"Until", instant(a.NotAfter)},
+				{"Condition", a.Condition}, {"Description", a.Description}, {"Created", instant(a.CreatedOn)},
+			})
+		}),
+	}
+}
+
+func findAssignment(est *estate.Snapshot, text string) (azurerbac.Assignment, error) {
+	// The id may come from an Azure resource id.
+	text = text[strings.LastIndexByte(text, '/')+1:]
+	var id azurerbac.AssignmentID
+	if err := id.UnmarshalText([]byte(text)); err != nil {
+		return azurerbac.Assignment{}, usage("%q is no id of a role assignment: gatehouse assignment list shows them", text)
+	}
+	a, ok := est.Assignment(id)
+	if !ok {
+		return azurerbac.Assignment{}, usage("there is no role assignment %s: gatehouse assignment list shows them", id)
+	}
+	return a.Assignment, nil
+}
+
+func assignmentCreate(env *Env, o *options) *cobra.Command {
+	var c change
+	var p where
+	var who, role, condition, description, from, until string
+	var last time.Duration
+	cmd := &cobra.Command{
+		Use: "create", Short: "Give somebody a role at a place (on a server)",
+		Example: `  gatehouse assignment create --role "Azure Kubernetes Service RBAC Reader" --principal faye@teknews.cloud --cluster aks-1 -n dev
+  gatehouse assignment create --role "Azure Kubernetes Service RBAC Cluster Admin" --principal sre --cluster aks-1 --for 10m --why "incident 42"`,
+		Args: exactly(),
+		RunE: run(func(ctx context.Context, _ []string) error {
+			return c.commit(ctx, env, o, "gatehouse assignment create", func(est *estate.Snapshot) ([]estate.Op, string, error) {
+				a := azurerbac.Assignment{Condition: condition, Description: description}
+				if who == "" || role == "" {
+					return nil, "", usage("say who and which role, with --principal and --role")
+				}
+				pr, err := findPrincipal(est, who)
+				if err != nil {
+					return nil, "", err
+				}
+				r, err := findRole(est, role)
+				if err != nil {
+					return nil, "", err
+				}
+				if a.Scope, err = p.read(est); err != nil {
+					return nil, "", err
+				}
+				if a.Scope.IsZero() {
+					return nil, "", usage("say where, with --scope or --cluster")
+				}
+				if err := timeWindow(&a, env.Now(), from, until, last); err != nil {
+					return nil, "", err
+				}
+				a.ID, a.Principal, a.Role = azurerbac.NewAssignmentID(), pr.ID, r.ID
+				a = a.WithDefaults()
+				if err := a.Validate(); err != nil {
+					return nil, "", usage("%w", err)
+				}
+				return []estate.Op{{Put: a}}, fmt.Sprintf("role %q at %s given to %s as %s", r.RoleName, place(est, a.Scope.String()), pr.Name, a.ID), nil
+			})
+		}),
+	}
+	c.flags(cmd)
+	p.flags(cmd, env, o)
+	f := cmd.Flags()
+	f.StringVar(&who, "principal", "", "`who` gets it")
+	f.StringVar(&role, "role", "", "name or id of the `role`")
+	f.StringVar(&condition, "condition", "", "`condition` under which it grants")
+	f.StringVar(&description, "description", "", "`text` about it")
+	f.StringVar(&from, "from", "", "`time` at which it begins to grant")
+	f.StringVar(&until, "until", "", "`time` at which it ends")
+	f.DurationVar(&last, "for", 0, "how long it grants from now, or from --from, such as 10m")
+	cmd.MarkFlagsMutuallyExclusive("until", "for")
+	completeFlag(cmd, env, o, "principal", principals)
+	completeFlag(cmd, env, o, "role", roles)
+	return cmd
+}
+
+// timeWindow reads the instants between which an assignment grants.
+func timeWindow(a *azurerbac.Assignment, now time.Time, from, until string, last time.Duration) error {
+	for _, t := range []struct {
+		flag, text string
+		to         *time.Time
+	}{{"--from", from, &a.NotBefore}, {"--until", until, &a.NotAfter}} {
+		if t.text == "" {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339, t.text)
+		if err != nil {
+			return usage("%s %q is no time: write it like 2026-01-02T15:04:05Z", t.flag, t.text)
+		}
+		*t.to = at.UTC()
+	}
+	switch {
+	case last < 0:
+		return usage("--for %v is in the past", last)
+	case last > 0:
+		start := a.NotBefore
+		if start.IsZero() {
+			start = now.UTC()
+		}
+		a.NotAfter = start.Add(last)
+	}
+	return nil
+}
+
+func assignmentDelete(env *Env, o *options) *cobra.Command {
+	var c change
+	cmd := &cobra.Command{
+		Use: "delete ID", Short: "Take a role away (on a server)", Example: "  gatehouse assignment delete 0d5e3c0f-9d3a-8a52-9e76-0b5fdd1f1b7e --server https://127.0.0.1:8443",
+		Args: exactly("ID"), ValidArgsFunction: completeArgs(env, o, 0, assignmentIDs),
+		RunE: run(func(ctx context.Context, args []string) error {
+			return c.commit(ctx, env, o, "gatehouse assignment delete", func(est *estate.Snapshot) ([]estate.Op, string, error) {
+				a, err := findAssignment(est, args[0])
+				if err != nil {
+					return nil, "", err
+				}
+				r := assignmentRow(est, a, env.Now())
+				return []estate.Op{{Delete: record.KeyOf(record.RoleAssignment, a.ID.String())}},
+					fmt.Sprintf("role %q at %s taken from %s", r.cells[1], r.cells[2], r.cells[0]), nil
+			})
+		}),
+	}
+	c.flags(cmd)
+	return cmd
+}

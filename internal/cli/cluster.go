@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+)
+
+func newCluster(env *Env, o *options) *cobra.Command {
+	return words("cluster", "List and show clusters", "Clusters are Kubernetes control planes that ask the house.",
+		`  gatehouse cluster list
+  gatehouse cluster show aks-1`,
+		clusterList(env, o), clusterShow(env, o))
+}
+
+func clusterRow(est *estate.Snapshot, c resource.Cluster) row {
+	rbac := "Kubernetes"
+	if c.AzureRBAC {
+		rbac = "Azure and Kubernetes"
+	}
+	signIn := "certificates only"
+	if c.EntraSignIn {
+		signIn = tenantName(est, c.Tenant)
+	}
+	local := "on"
+	if c.DisableLocalAccounts {
+		local = "off"
+	}
+	return row{c, clusterName(c), []string{clusterName(c), c.ResourceGroup, signIn, rbac, local, names(est, c.AdminGroups), c.Scope.String(), c.Endpoint}}
+}
+
+func clusterList(env *Env, o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the clusters", Example: "  gatehouse cluster list -o wide", Args: exactly(),
+		RunE: run(func(ctx context.Context, _ []string) error {
+			_, est, err := o.look(ctx, env)
+			if err != nil {
+				return err
+			}
+			var rows []row
+			for c := range est.Clusters() {
+				rows = append(rows, clusterRow(est, c))
+			}
+			sortRows(rows)
+			return o.list(env, "cluster", []string{"NAME", "RESOURCE GROUP", "SIGN-IN", "RBAC", "LOCAL ACCOUNTS", "ADMIN GROUPS", "(SCOPE)", "(ENDPOINT)"}, rows)
+		}),
+	}
+}
+
+func clusterShow(env *Env, o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "show CLUSTER", Short: "Show a cluster and who administers it", Example: "  gatehouse cluster show aks-1", Args: exactly("CLUSTER"),
+		ValidArgsFunction: completeArgs(env, o, 0, clusters),
+		RunE: run(func(ctx context.Context, args []string) error {
+			_, est, err := o.look(ctx, env)
+			if err != nil {
+				return err
+			}
+			c, err := findCluster(est, args[0])
+			if err != nil {
+				return err
+			}
+			r := clusterRow(est, c)
+			read := "not read yet; those that Kubernetes creates are taken for granted"
+			if c.Mirrored {
+				read = "read from the cluster"
+			}
+			return o.show(env, "cluster", r, []fact{
+				{"Name", r.cells[0]}, {"Scope", c.Scope.String()}, {"Location", c.Location}, {"Sign-in", r.cells[2]}, {"RBAC", r.cells[3]},
+				{"Local accounts", r.cells[4]}, {"Admin groups", r.cells[5]}, {"Roles and bindings", read}, {"Endpoint", c.Endpoint},
+				{"Revoked certificates", strings.Join(c.RevokedCertificates, ", ")},
+			})
+		}),
+	}
+}
