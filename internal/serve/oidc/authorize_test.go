@@ -359,10 +359,7 @@ func redirectTricks() []string {
 		out = append(out, strings.Replace(base, "://", ":/", 1), strings.Replace(base, "://", ":///", 1), strings.Replace(base, "://", ":\\\\", 1), "//"+host+path, host+path, path,
 			strings.ToUpper(base[:5])+base[5:], " "+base, "\t"+base, "\u00a0"+base, base+"\u200b", strings.Replace(base, "a", "\u0430", 1)+"x")
 	}
-	for _, s := range []string{"javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "about:blank", "blob:https://app.example/x", "ftp://app.example/callback", "urn:ietf:wg:oauth:2.0:oob", "myapp://callback", "HTTPS://app.example/callback", "https://APP.example/callback", "https://app.example:443/callback", "https://app.example/Callback", "https://app.example/callbac", "https://app.example", "https://app.example/", "http://app.example/callback", "https://аpp.example/callback", "https://app。example/callback", "https://" + strings.Repeat("a", 10000) + ".example/"} {
-		out = append(out, s)
-	}
-	return out
+	return append(out, "javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "about:blank", "blob:https://app.example/x", "ftp://app.example/callback", "urn:ietf:wg:oauth:2.0:oob", "myapp://callback", "HTTPS://app.example/callback", "https://APP.example/callback", "https://app.example:443/callback", "https://app.example/Callback", "https://app.example/callbac", "https://app.example", "https://app.example/", "http://app.example/callback", "https://аpp.example/callback", "https://app。example/callback", "https://"+strings.Repeat("a", 10000)+".example/")
 }
 
 // OA-14, OA-15, OA-18.
