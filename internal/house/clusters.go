@@ -173,7 +173,7 @@ func adminGroups(rec resource.Cluster) []principal.ID {
 func (c *clusters) follow(ctx context.Context) {
 	rev := c.store.Current().Revision()
 	for {
-		est, err := c.store.AtLeast(ctx, rev+1)
+		est, err := c.store.Next(ctx, rev)
 		if ctx.Err() != nil {
 			return
 		}
@@ -279,7 +279,7 @@ func (c *clusters) AdminKubeconfig(ctx context.Context, at scope.Scope, who prin
 		return nil, fmt.Errorf("cluster %s: %w", at, store.ErrNotFound)
 	}
 	if rec.DisableLocalAccounts {
-		return nil, record.Invalid("Getting static credential is not allowed because this cluster is set to disable local accounts.")
+		return nil, record.Invalid("local accounts of cluster %s are disabled", rec.Name)
 	}
 	c.mu.Lock()
 	r, ok := c.runs[at]

@@ -46,7 +46,7 @@ func TestTheSampleClustersStartAndTheirBindingsAreRead(t *testing.T) {
 			}
 			break
 		}
-		if est, err = h.Store().AtLeast(t.Context(), est.Revision()+1); err != nil {
+		if est, err = h.Store().Next(t.Context(), est.Revision()); err != nil {
 			t.Fatal(err)
 		}
 	}

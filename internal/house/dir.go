@@ -18,7 +18,9 @@ import (
 //	clusters/{name}/     one directory for each control plane
 type Dir string
 
-func (d Dir) path(parts ...string) string { return filepath.Join(append([]string{string(d)}, parts...)...) }
+func (d Dir) path(parts ...string) string {
+	return filepath.Join(append([]string{string(d)}, parts...)...)
+}
 
 // CA is the file of the authority that clients must trust.
 func (d Dir) CA() string { return d.path("ca.crt") }

@@ -236,7 +236,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	}
 	apiDoor, err := api.New(api.Config{
 		State: h.store, Keys: ring.Set, Issuers: issuers, Trace: trace,
-		ChangePassword: h.issuer.ChangePassword, RotateKeys: ring.Rotate,
+		ChangePassword: h.issuer.ChangePassword, RotateKeys: ring.Rotate, AdminKubeconfig: h.clusters.AdminKubeconfig,
 		Log: log.With("door", "api"), Now: h.conf.Now,
 	})
 	if err != nil {

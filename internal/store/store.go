@@ -155,6 +155,14 @@ func (s *Store) Epoch() int64 { return s.epoch.Load() }
 // Current returns the newest snapshot. It costs one atomic load. It is never nil.
 func (s *Store) Current() *estate.Snapshot { return s.cur.Load() }
 
+// Next waits until the snapshot shows more than a revision, and returns it.
+func (s *Store) Next(ctx context.Context, after int64) (*estate.Snapshot, error) {
+	if err := s.await(ctx, func() bool { return s.Current().Revision() > after }); err != nil {
+		return nil, fmt.Errorf("wait for a change after revision %d: %w", after, err)
+	}
+	return s.Current(), nil
+}
+
 // AtLeast waits until the snapshot shows a revision, and returns it. A revision
 // that the store has not reached is ErrNotFound.
 func (s *Store) AtLeast(ctx context.Context, rev int64) (*estate.Snapshot, error) {

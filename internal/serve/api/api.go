@@ -59,6 +59,9 @@ type Config struct {
 	ChangePassword func(ctx context.Context, by, user principal.ID, password string) error
 	// RotateKeys replaces the signing keys.
 	RotateKeys func(ctx context.Context, by principal.ID) error
+	// AdminKubeconfig issues a local administrator's certificate of a cluster to a
+	// caller who has been authorised.
+	AdminKubeconfig func(ctx context.Context, cluster scope.Scope, who principal.ID) ([]byte, error)
 	// Trace holds the latest events of all doors; nil means none.
 	Trace *serve.Trace
 	Log   *slog.Logger     // nil means no log
@@ -96,6 +99,7 @@ func (d *Door) Handler() http.Handler {
 		"POST " + wire.PathPassword: d.password,
 		"POST " + wire.PathSecrets:  d.newSecret,
 		"POST " + wire.PathRotate:   d.rotate,
+		"POST " + wire.PathAdmin:    d.adminKubeconfig,
 	} {
 		mux.Handle(pattern, d.handle(h))
 	}

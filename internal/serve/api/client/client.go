@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
 
@@ -113,6 +114,13 @@ func (c *Client) NewSecret(ctx context.Context, appID string, ask wire.NewSecret
 // RotateKeys replaces the signing keys.
 func (c *Client) RotateKeys(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, wire.PathRotate, nil, struct{}{}, nil)
+}
+
+// AdminKubeconfig returns a kubeconfig with a local administrator's certificate.
+func (c *Client) AdminKubeconfig(ctx context.Context, cluster scope.Scope) ([]byte, error) {
+	var out wire.Kubeconfig
+	err := c.do(ctx, http.MethodPost, wire.PathAdmin, nil, wire.ClusterRef{Scope: cluster.String()}, &out)
+	return []byte(out.Kubeconfig), err
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.

@@ -23,6 +23,7 @@ const (
 	PathPassword = "/gatehouse/v1/users/{id}/password"
 	PathSecrets  = "/gatehouse/v1/applications/{app}/secrets"
 	PathRotate   = "/gatehouse/v1/keys/rotate"
+	PathAdmin    = "/gatehouse/v1/clusters/admin-kubeconfig"
 )
 
 // Error is the body of every answer that is none.
@@ -252,4 +253,14 @@ type Event struct {
 	Revision int64     `json:"revision,omitzero"`
 	Took     int64     `json:"tookNs"` // nanoseconds
 	AuditID  string    `json:"auditId,omitzero"`
+}
+
+// A ClusterRef names a cluster by its scope.
+type ClusterRef struct {
+	Scope string `json:"scope"`
+}
+
+// A Kubeconfig is a file for kubectl, as YAML.
+type Kubeconfig struct {
+	Kubeconfig string `json:"kubeconfig"`
 }
