@@ -32,8 +32,10 @@ var floors = [][]string{
 	{"internal/serve/servetest"},
 	{"internal/serve/oidc", "internal/serve/authn", "internal/serve/authz", "internal/serve/api", "internal/control/mirror"},
 	{"internal/serve/api/client"},
-	{"internal/house"},
+	{"internal/house", "internal/signin"},
 	{"internal/cli"},
+	{"internal/tour"},
+	{"internal/cli/live"},
 	{"cmd/gatehouse"},
 }
 
