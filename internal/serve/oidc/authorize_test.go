@@ -222,6 +222,8 @@ func TestAuthorizationRequests(t *testing.T) {
 		{"OA-06: another loopback address", with(good, "redirect_uri", "http://127.0.0.2:1/cb"), page},
 		{"OA-06: a port for a registered https URI", with(good, "redirect_uri", "https://native.example:444/cb"), page},
 		{"OA-06: a confidential client", with(secret, "redirect_uri", "http://127.0.0.1:1/cb"), page},
+		{"OA-06: a confidential client on its own loopback address", with(secret, "redirect_uri", "http://localhost:3000/dev"), shown},
+		{"OA-06: a confidential client on another port", with(secret, "redirect_uri", "http://localhost:3001/dev"), page},
 		{"OA-07: unknown client", with(good, "client_id", "99999999-0000-4000-8000-000000000009", "prompt", "none"), page},
 		{"OA-07: unregistered redirect URI", with(good, "redirect_uri", "https://evil.example/", "prompt", "none"), page},
 		{"OA-07: no redirect URI", with(good, "redirect_uri", ""), page},

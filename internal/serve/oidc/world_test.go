@@ -48,7 +48,7 @@ var (
 
 	web = directory.Application{
 		ID: principal.ID{2, 1}, AppID: parse[directory.AppID]("11111111-0000-4000-8000-000000000001"), Tenant: tenantA.ID, DisplayName: "Web",
-		RedirectURIs: []string{"https://app.example/callback", "https://app.example/bye"},
+		RedirectURIs: []string{"https://app.example/callback", "https://app.example/bye", "http://localhost:3000/dev"},
 	}
 	native = directory.Application{
 		ID: principal.ID{2, 2}, AppID: parse[directory.AppID]("11111111-0000-4000-8000-000000000002"), Tenant: tenantA.ID, DisplayName: "Native",
