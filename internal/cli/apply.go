@@ -64,6 +64,9 @@ unless --prune is given. In a dry run the exit code is 1 when something would ch
 		if err != nil {
 			return &Exit{ExitUsage, err}
 		}
+		if len(recs) == 0 && prune {
+			return usage("the files are empty: --prune would delete the whole estate")
+		}
 		changes := manifest.Diff(est, recs, prune)
 		// The estate has the last word on whether the changes go together.
 		next, err := est.Apply(est.Revision(), manifest.Ops(changes)...)

@@ -23,7 +23,7 @@ func (o *options) register(root *cobra.Command, env *Env) {
 	f := root.PersistentFlags()
 	f.StringVar(&o.estate, "estate", "", "`folder` of estate files to answer from")
 	f.StringVar(&o.server, "server", "", "`URL` of the server to ask")
-	f.StringVarP(&o.output, "output", "o", "table", "how to print: table, wide, json, yaml or name")
+	f.StringVarP(&o.output, "output", "o", "table", "print as `format`: table, wide, json, yaml or name")
 	root.MarkFlagsMutuallyExclusive("estate", "server")
 	mustComplete(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)))
 	mustComplete(root.RegisterFlagCompletionFunc("estate", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -61,7 +61,7 @@ gives to everybody who signs in is shown with -o wide. WHO is written as with ca
 		if err != nil {
 			return err
 		}
-		return whatCan(ctx, env, o, src, est, q, places)
+		return whatCan(ctx, env, o, src, est, q, places, a.cluster != "")
 	})
 	return cmd
 }
@@ -106,7 +106,7 @@ type placedPortfolio struct {
 	wire.Portfolio `json:",inline"`
 }
 
-func whatCan(ctx context.Context, env *Env, o *options, src source, est *estate.Snapshot, q query, places []scope.Scope) error {
+func whatCan(ctx context.Context, env *Env, o *options, src source, est *estate.Snapshot, q query, places []scope.Scope, detail bool) error {
 	var all []placedPortfolio
 	something := false
 	for _, at := range places {
@@ -130,7 +130,7 @@ func whatCan(ctx context.Context, env *Env, o *options, src source, est *estate.
 		for i, p := range all {
 			// Below a cluster that is shown, only what is granted there is news.
 			below := i > 0 && strings.HasPrefix(p.Scope, all[0].Scope+"/") || strings.Contains(p.Scope, "/namespaces/") && len(places) > 1
-			printed += printPortfolio(env, o, est, p, below, len(places) == 1 || i == 0 && !below, printed > 0)
+			printed += printPortfolio(env, o, est, p, below, detail && !below, printed > 0)
 		}
 	}
 	if !something {

@@ -19,7 +19,7 @@ import (
 // maxMembers bounds the members that are listed in their group's document; the
 // memberships of a larger group are documents of their own, so that every
 // document stays within the bounds of the reader.
-const maxMembers = 10_000
+const maxMembers = 5000
 
 // Encode writes records as documents ordered by kind and key: the same records
 // make the same bytes. What an id stands for is a comment behind it. Decode

@@ -9,7 +9,7 @@ import (
 const (
 	maxDepth    = 40        // levels of nesting
 	maxScalar   = 64 << 10  // bytes of one value, and of one line of YAML
-	maxDocument = 2 << 20   // bytes of one YAML document
+	maxDocument = 1 << 20   // bytes of one YAML document
 	maxJSON     = 64 << 20  // bytes of one JSON file
 	maxFile     = 256 << 20 // bytes of one file
 )
@@ -24,10 +24,11 @@ const (
 	stringNode
 	arrayNode
 	objectNode
+	toldNode // a value whose problem has been told already
 )
 
 func (k nodeKind) String() string {
-	return [...]string{"no value", "true or false", "a number", "a text", "a list", "an object"}[k]
+	return [...]string{"no value", "true or false", "a number", "a text", "a list", "an object", "a mistake"}[k]
 }
 
 // A node is one value of a document that knows its line. YAML and JSON files

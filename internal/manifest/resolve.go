@@ -67,7 +67,7 @@ func (l *loader) resolve(e entry) (n *node, extra []string, members []memberRef)
 		for _, item := range l.each(e, member{membersField, list.line, list}, l.names.principal).items {
 			if id, err := principal.ParseID(item.text); item.kind == stringNode && err == nil {
 				members = append(members, memberRef{id, item.line})
-			} else if item.kind != stringNode {
+			} else if item.kind != toldNode {
 				l.want(e.file, item, stringNode, "a member")
 			}
 		}
@@ -84,7 +84,7 @@ func (l *loader) each(e entry, m member, lookup func(string) (string, error)) *n
 		text, err := lookup(v.text)
 		if err != nil {
 			l.addName(e.file, v.line, m.name+" ", err)
-			return &v
+			return &node{kind: toldNode, line: v.line}
 		}
 		v.text = text
 	case arrayNode:

@@ -44,7 +44,10 @@ func (l *loader) check(file string, n *node, t reflect.Type, what string, extra 
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if n.kind == nullNode {
+	switch n.kind {
+	case toldNode:
+		return false
+	case nullNode:
 		l.add(file, n.line, what+" has no value", "leave it out, or write a value")
 		return false
 	}

@@ -47,6 +47,13 @@ func likeness(want, name string) (int, bool) {
 	if want == "" || len(want) > maxLen || len(name) > maxLen {
 		return 0, false
 	}
+	// Of two people of one domain only the rest is compared: the domain would make
+	// everybody in it look alike.
+	if i := strings.LastIndexByte(want, '@'); i > 0 {
+		if rest, same := strings.CutSuffix(name, want[i:]); same && rest != "" {
+			want, name = want[:i], rest
+		}
+	}
 	if len(want) >= 3 && (strings.HasPrefix(name, want) || strings.HasPrefix(want, name) && len(name) >= 3) {
 		return 1, true
 	}
