@@ -142,7 +142,7 @@ func (i *Issuer) password(ctx context.Context, est *estate.Snapshot, req TokenRe
 			return Answer{}, refuse(invalidRequest, 9001023, "The grant type is not supported over the /common endpoint. Please use the /organizations or tenant-specific endpoint.")
 		}
 		_, domain, _ := strings.Cut(req.Username, "@")
-		t, ok := est.TenantByDomain(lowerASCII(domain))
+		t, ok := DomainTenant(est, domain)
 		if !ok {
 			return Answer{}, off // as for any tenant that does not allow it
 		}

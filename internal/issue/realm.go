@@ -27,10 +27,19 @@ func ResolveRealm(est *estate.Snapshot, segment string) (Realm, error) {
 		}
 		return Realm{}, errTenant(segment)
 	}
-	if t, ok := est.TenantByDomain(lowerASCII(segment)); ok {
+	if t, ok := DomainTenant(est, segment); ok {
 		return Realm{ID: t.ID}, nil
 	}
 	return Realm{}, errTenant(segment)
+}
+
+// DomainTenant returns the tenant that has a domain, in either case of ASCII
+// letters. Other letters are in no domain, whatever they fold to.
+func DomainTenant(est *estate.Snapshot, domain string) (directory.Tenant, bool) {
+	if strings.ContainsFunc(domain, func(r rune) bool { return r >= 0x80 }) {
+		return directory.Tenant{}, false
+	}
+	return est.TenantByDomain(domain)
 }
 
 // IsAlias reports whether the tenant is still open.

@@ -236,7 +236,7 @@ func (d *Door) userRealm(w http.ResponseWriter, r *http.Request) error {
 	if len(name) > 256 {
 		return refuseRequest(http.StatusBadRequest, 90015, "The user name is too long.")
 	}
-	if _, ok := d.issuer.Estate().TenantByDomain(domain); ok {
+	if _, ok := issue.DomainTenant(d.issuer.Estate(), domain); ok {
 		answer.AccountType, answer.DomainName = "Managed", strings.ToLower(domain)
 	}
 	return serve.JSON(w, http.StatusOK, answer)
