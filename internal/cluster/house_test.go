@@ -32,10 +32,10 @@ func binary(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("GATEHOUSE_KUBE")
 	if path == "" {
-		t.Skip("GATEHOUSE_KUBE names no gatehouse-kube binary; make test-real builds one and sets it")
+		t.Skip("GATEHOUSE_KUBE names no gatehouse-kube binary; make test builds one and sets it")
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the binary that GATEHOUSE_KUBE names is not built yet; make test-real does: %v", err)
+		t.Skipf("the binary that GATEHOUSE_KUBE names is not built yet; make test does: %v", err)
 	}
 	return path
 }

@@ -203,7 +203,7 @@ func covering(est *estate.Snapshot, req *Request, q *question, who *estate.Resol
 			}
 		}
 		for at := range est.Ancestors(req.Scope) {
-			if !each(who.At(at)) {
+			if !who.At(at, yield) {
 				return
 			}
 		}
@@ -211,16 +211,16 @@ func covering(est *estate.Snapshot, req *Request, q *question, who *estate.Resol
 	}
 	c, ns := who.On(req.Scope), req.Kube.Namespace
 	if q.azure {
-		if !each(c.Denies) || len(c.DeniesIn) > 0 && !each(c.DeniesIn[ns]) {
+		if !each(c.Denies) || len(c.DeniesIn) > 0 && !each(c.DeniesIn.Of(ns)) {
 			return
 		}
-		if !each(c.Wide) || len(c.In) > 0 && !each(c.In[ns]) {
+		if !each(c.Wide) || len(c.In) > 0 && !each(c.In.Of(ns)) {
 			return
 		}
 	}
 	if req.Only != Azure {
 		if each(c.Bound) && ns != "" {
-			each(c.BoundIn[ns])
+			each(c.BoundIn.Of(ns))
 		}
 	}
 }

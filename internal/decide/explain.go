@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
@@ -109,8 +108,8 @@ func elsewhere(req *Request, q *question, who *estate.Resolved) func(func(*estat
 			return
 		}
 		c := who.On(req.Scope)
-		for _, ns := range slices.Sorted(maps.Keys(c.BoundIn)) {
-			for _, g := range c.BoundIn[ns] {
+		for _, grants := range c.BoundIn.All() {
+			for _, g := range grants {
 				if !yield(g) {
 					return
 				}

@@ -83,6 +83,7 @@ type node struct {
 	memberOf []principal.ID
 	assigned []*Assigned
 	resolved atomic.Pointer[Resolved]
+	grants   atomic.Pointer[shared]
 }
 
 // An Assigned is a role assignment with its condition parsed.
@@ -95,6 +96,7 @@ type Assigned struct {
 type holder struct {
 	bindings []*kuberbac.Binding
 	index    atomic.Pointer[map[kubePlace][]*kuberbac.Binding]
+	grants   atomic.Pointer[shared]
 }
 
 type kubePlace struct {

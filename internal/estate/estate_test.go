@@ -291,7 +291,7 @@ func shape(r *estate.Resolved) string {
 	for _, g := range c.Bound {
 		out = append(out, fmt.Sprint(g.Binding.Name, g.Rules != nil))
 	}
-	for ns, l := range c.BoundIn {
+	for ns, l := range c.BoundIn.All() {
 		for _, g := range l {
 			out = append(out, fmt.Sprint(ns, g.Binding.Role, g.Rules != nil))
 		}

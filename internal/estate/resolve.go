@@ -1,8 +1,10 @@
 package estate
 
 import (
+	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/benbjohnson/immutable"
@@ -67,8 +69,15 @@ type Resolved struct {
 	// Azure are role assignments, in order of the principal and then its groups;
 	// Denies are the deny assignments that speak of the principal.
 	Azure, Denies []*Grant
-	byScope       map[scope.Scope][]*Grant
+	byScope       atomic.Pointer[map[scope.Scope][]*Grant]
 	clusters      atomic.Pointer[map[scope.Scope]*ClusterGrants]
+}
+
+// shared are the grants of one node or subject in one world. All principals that
+// hold them point to the same ones.
+type shared struct {
+	world *world
+	list  []*Grant
 }
 
 type nodeVersion struct {
@@ -86,13 +95,53 @@ type ClusterGrants struct {
 	// Wide are role assignments at the cluster or above it.
 	Wide []*Grant
 	// In are role assignments at a namespace of the cluster.
-	In map[string][]*Grant
+	In ByNamespace
 	// Denies and DeniesIn are the same for deny assignments.
 	Denies   []*Grant
-	DeniesIn map[string][]*Grant
+	DeniesIn ByNamespace
 	// Bound are cluster role bindings, BoundIn role bindings by namespace.
 	Bound   []*Grant
-	BoundIn map[string][]*Grant
+	BoundIn ByNamespace
+}
+
+// ByNamespace are grants by the name of a namespace, in order of name. It is
+// kept once for every principal and cluster, so it is small before all else.
+type ByNamespace []inNamespace
+
+type inNamespace struct {
+	name   string
+	grants []*Grant
+}
+
+func (b ByNamespace) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(b, name, func(n inNamespace, name string) int { return strings.Compare(n.name, name) })
+}
+
+// Of returns the grants in a namespace.
+func (b ByNamespace) Of(name string) []*Grant {
+	if i, ok := b.find(name); ok {
+		return b[i].grants
+	}
+	return nil
+}
+
+// All yields the namespaces and their grants.
+func (b ByNamespace) All() iter.Seq2[string, []*Grant] {
+	return func(yield func(string, []*Grant) bool) {
+		for _, n := range b {
+			if !yield(n.name, n.grants) {
+				return
+			}
+		}
+	}
+}
+
+func (b *ByNamespace) add(name string, g *Grant) {
+	i, ok := b.find(name)
+	if !ok {
+		*b = slices.Insert(*b, i, inNamespace{name: name})
+	}
+	(*b)[i].grants = append((*b)[i].grants, g)
 }
 
 // Resolve returns what a principal has been given, and false for a principal
@@ -141,15 +190,12 @@ func (s *Snapshot) resolve(id principal.ID, n *node) *Resolved {
 	r.Groups = s.closure(n, func(g principal.ID, gn *node) {
 		r.nodes = append(r.nodes, nodeVersion{g, gn})
 	})
-	r.take(s, id, n)
+	r.Azure = append(r.Azure, s.grantsOf(id, n)...)
 	for _, g := range r.Groups {
 		gn, _ := s.nodes.get(g)
-		r.take(s, g, gn)
+		r.Azure = append(r.Azure, s.grantsOf(g, gn)...)
 	}
-	r.byScope = make(map[scope.Scope][]*Grant, len(r.Azure))
-	for _, g := range r.Azure {
-		r.byScope[g.Scope] = append(r.byScope[g.Scope], g)
-	}
+	r.Azure = slices.Clip(r.Azure)
 	for _, d := range s.world.denies {
 		if holder, ok := r.denied(d); ok {
 			r.Denies = append(r.Denies, &Grant{Holder: holder, Scope: d.Scope, Deny: d})
@@ -166,12 +212,19 @@ func (s *Snapshot) resolve(id principal.ID, n *node) *Resolved {
 	return r
 }
 
-func (r *Resolved) take(s *Snapshot, holder principal.ID, n *node) {
+// grantsOf returns the role assignments that name a principal itself.
+func (s *Snapshot) grantsOf(id principal.ID, n *node) []*Grant {
+	if g := n.grants.Load(); g != nil && g.world == s.world {
+		return g.list
+	}
+	next := &shared{world: s.world}
 	for _, a := range n.assigned {
 		if role, ok := s.world.role(a.Role); ok {
-			r.Azure = append(r.Azure, &Grant{Holder: holder, Scope: a.Scope, Assigned: a, Role: role})
+			next.list = append(next.list, &Grant{Holder: id, Scope: a.Scope, Assigned: a, Role: role})
 		}
 	}
+	n.grants.Store(next)
+	return next.list
 }
 
 // denied reports whether a deny assignment speaks of the principal, and through whom.
@@ -196,8 +249,32 @@ func (r *Resolved) denied(d *azurerbac.Deny) (principal.ID, bool) {
 	return in(d.Principals)
 }
 
-// At yields the role assignments of the principal at exactly a scope.
-func (r *Resolved) At(sc scope.Scope) []*Grant { return r.byScope[sc] }
+// fewGrants is the number up to which looking at every grant is faster than hashing.
+const fewGrants = 8
+
+// At calls yield with the role assignments of the principal at exactly a scope,
+// until it returns false, and reports whether it never did.
+func (r *Resolved) At(sc scope.Scope, yield func(*Grant) bool) bool {
+	list := r.Azure
+	if len(list) > fewGrants {
+		m := r.byScope.Load()
+		if m == nil {
+			built := make(map[scope.Scope][]*Grant)
+			for _, g := range r.Azure {
+				built[g.Scope] = append(built[g.Scope], g)
+			}
+			m = &built
+			r.byScope.Store(m)
+		}
+		list = (*m)[sc]
+	}
+	for _, g := range list {
+		if g.Scope == sc && !yield(g) {
+			return false
+		}
+	}
+	return true
+}
 
 // KubeSubjects are the subjects under which bindings may name a principal: its
 // Kubernetes user name (a user's principal name, else the object id), the object
@@ -242,14 +319,13 @@ func (r *Resolved) on(cluster scope.Scope) *ClusterGrants {
 	for sc := range ancestors(r.world, cluster) {
 		above[sc] = true
 	}
-	place := func(g *Grant, wide *[]*Grant, in *map[string][]*Grant) {
+	place := func(g *Grant, wide *[]*Grant, in *ByNamespace) {
 		if above[g.Scope] {
 			*wide = append(*wide, g)
-		} else if at, ns, ok := g.Scope.CutNamespace(); ok && at == cluster {
-			if *in == nil {
-				*in = make(map[string][]*Grant)
+		} else if cluster.Contains(g.Scope) {
+			if at, ns, ok := g.Scope.CutNamespace(); ok && at == cluster {
+				in.add(ns, g)
 			}
-			(*in)[ns] = append((*in)[ns], g)
 		}
 	}
 	for _, g := range r.Azure {
@@ -261,9 +337,9 @@ func (r *Resolved) on(cluster scope.Scope) *ClusterGrants {
 	w := r.world
 	for i, v := range r.subjects {
 		if v.h != nil {
-			for _, b := range v.h.bindings {
-				if b.Cluster == cluster {
-					c.bind(w.boundGrant(b, v.subject, r.holderOf(i)))
+			for _, g := range w.bindingsOf(v.h, v.subject, r.holderOf(i)) {
+				if g.Binding.Cluster == cluster {
+					c.bind(g)
 				}
 			}
 		}
@@ -301,12 +377,27 @@ func (c *ClusterGrants) bind(g *Grant) {
 		}
 		return
 	}
-	if c.BoundIn == nil {
-		c.BoundIn = make(map[string][]*Grant)
+	if ns := g.Binding.Namespace; !slices.ContainsFunc(c.BoundIn.Of(ns), same) {
+		c.BoundIn.add(ns, g)
 	}
-	if ns := g.Binding.Namespace; !slices.ContainsFunc(c.BoundIn[ns], same) {
-		c.BoundIn[ns] = append(c.BoundIn[ns], g)
+}
+
+// bindingsOf returns the bindings that name a subject, as grants to the principal
+// behind it. Those of a group are kept for all its members; who is behind the
+// name of a user may change, so those of a user are not.
+func (w *world) bindingsOf(h *holder, subject kuberbac.Subject, behind principal.ID) []*Grant {
+	keep := subject.Kind == kuberbac.Group
+	if g := h.grants.Load(); keep && g != nil && g.world == w {
+		return g.list
 	}
+	next := &shared{world: w}
+	for _, b := range h.bindings {
+		next.list = append(next.list, w.boundGrant(b, subject, behind))
+	}
+	if keep {
+		h.grants.Store(next)
+	}
+	return next.list
 }
 
 func ancestors(w *world, sc scope.Scope) func(func(scope.Scope) bool) {

@@ -15,7 +15,7 @@ func TestTheSampleClustersStartAndTheirBindingsAreRead(t *testing.T) {
 	t.Parallel()
 	kube := os.Getenv("GATEHOUSE_KUBE")
 	if kube == "" {
-		t.Skip("GATEHOUSE_KUBE does not name gatehouse-kube; make test-real sets it")
+		t.Skip("GATEHOUSE_KUBE does not name gatehouse-kube; make test sets it")
 	}
 	conf := config(t, t.TempDir()+"/data")
 	conf.Kube = kube
