@@ -85,7 +85,7 @@ func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 // A world is a house with its issuer: one store, and one replica or more.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	clock    *clock
 	store    *store.Store
 	kv       store.KV
@@ -96,9 +96,9 @@ type world struct {
 	replicas []*httptest.Server
 }
 
-func newWorld(t *testing.T) *world { return newWorldOn(t, new(store.Memory), token.ES256) }
+func newWorld(t testing.TB) *world { return newWorldOn(t, new(store.Memory), token.ES256) }
 
-func newWorldOn(t *testing.T, kv store.KV, alg string) *world {
+func newWorldOn(t testing.TB, kv store.KV, alg string) *world {
 	t.Helper()
 	w := &world{t: t, clock: new(clock), kv: kv}
 	w.store, w.ring, w.issuer, w.server = w.replica(alg)
@@ -311,7 +311,7 @@ func tokenPath(realm string) string { return "/" + realm + "/oauth2/v2.0/token" 
 
 // A browser keeps cookies and follows nothing.
 type browser struct {
-	t      *testing.T
+	t      testing.TB
 	w      *world
 	client *http.Client
 }
