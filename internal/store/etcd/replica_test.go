@@ -91,9 +91,9 @@ func until(t testing.TB, limit time.Duration, done func() bool) time.Duration {
 type proxy struct {
 	listener net.Listener
 	target   string
-	hold     atomic.Bool // answers are held back, connections stay
 	mu       sync.Mutex
 	conns    []net.Conn
+	held     chan struct{} // until it is closed, answers are held back; connections stay
 }
 
 func newProxy(t *testing.T, target string) *proxy {
@@ -108,7 +108,7 @@ func newProxy(t *testing.T, target string) *proxy {
 	}
 	p := &proxy{listener: l, target: u.Host}
 	go p.run()
-	t.Cleanup(func() { l.Close(); p.cut() })
+	t.Cleanup(func() { l.Close(); p.cut(); p.release() })
 	return p
 }
 
@@ -137,14 +137,40 @@ func (p *proxy) run() {
 				if err != nil {
 					return
 				}
-				for p.hold.Load() {
-					time.Sleep(time.Millisecond)
-				}
+				p.pass()
 				if _, err := in.Write(buf[:n]); err != nil {
 					return
 				}
 			}
 		}()
+	}
+}
+
+// hold keeps answers back until release.
+func (p *proxy) hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == nil {
+		p.held = make(chan struct{})
+	}
+}
+
+func (p *proxy) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held != nil {
+		close(p.held)
+		p.held = nil
+	}
+}
+
+// pass blocks while answers are held back.
+func (p *proxy) pass() {
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	if held != nil {
+		<-held
 	}
 }
 
@@ -231,12 +257,12 @@ func TestCompactionOvertakesAReplicaThatWasCutOff(t *testing.T) { // ST-11
 	writer := open(t, writerKV)
 	commit(t, writer, put(tenant, user(1, "Ana"))...)
 	replica := open(t, dial(t, cfg))
-	p.hold.Store(true)
+	p.hold()
 	commit(t, writer, estate.Op{Delete: user(1, "").Key()})
 	rev := commit(t, writer, put(user(2, "Bob"))...)
 	storetest.Compact(t, writerKV, rev)
 	p.cut()
-	p.hold.Store(false)
+	p.release()
 	est, err := replica.AtLeast(t.Context(), rev)
 	if err != nil {
 		t.Fatal(err)
@@ -258,14 +284,14 @@ func TestASilentConnectionMakesStale(t *testing.T) { // ST-09, ST-13
 	writer := open(t, dial(t, srv.ClientConfig(files)))
 	commit(t, writer, put(tenant, user(1, "Ana"))...)
 	replica := open(t, dial(t, cfg))
-	p.hold.Store(true)
+	p.hold()
 	rev := commit(t, writer, put(user(1, "Ann"))...)
 	took := until(t, 7*time.Second, func() bool { return errors.Is(replica.Fresh(time.Now()), store.ErrStale) })
 	t.Logf("stale after %s", took)
 	if took > store.DefaultMaxAge+100*time.Millisecond {
 		t.Errorf("stale after %s, the bound is %s", took, store.DefaultMaxAge)
 	}
-	p.hold.Store(false)
+	p.release()
 	took = until(t, 10*time.Second, func() bool { return replica.Fresh(time.Now()) == nil })
 	t.Logf("fresh again after %s", took)
 	if got := replica.Current(); got.Revision() < rev || nameOf(got, 1) != "Ann" {
