@@ -116,13 +116,17 @@ func TestDecide(t *testing.T) {
 	disabled.Disabled = true
 	stranger := user(3)
 	stranger.Tenant = other
+	nodes := azurerbac.Definition{ID: parse[azurerbac.DefinitionID]("40000000-0000-0000-0000-000000000001"), RoleName: "node reader", AssignableScopes: []scope.Scope{scope.MustParse(sub)},
+		Permissions: []azurerbac.Permission{{DataActions: []string{"Microsoft.ContainerService/managedClusters/nodes/read"}}}}
+	watcher := assign(t, 22, 9, "Reader", clusterAt)
+	watcher.Role = nodes.ID
 	windowed := assign(t, 20, 6, "Azure Kubernetes Service RBAC Reader", clusterAt)
 	windowed.NotBefore, windowed.NotAfter = now, now.Add(time.Minute)
 	crOnly := assign(t, 21, 7, "Azure Kubernetes Service RBAC Cluster Admin", clusterAt)
 	crOnly.Condition = `@Request[Microsoft.ContainerService/managedClusters/customResources:kind] StringEqualsIgnoreCase 'widgets'`
 	crOnly.ConditionVersion = "2.0"
 	mg, _ := scope.ManagementGroup("corp")
-	est := load(t, user(1), disabled, stranger, user(4), user(5), user(6), user(7), user(8), group(10), group(11), in(10, 4), in(11, 10),
+	est := load(t, user(1), disabled, stranger, user(4), user(5), user(6), user(7), user(8), user(9), nodes, watcher, group(10), group(11), in(10, 4), in(11, 10),
 		assign(t, 1, 1, "Azure Kubernetes Service RBAC Reader", clusterAt),
 		assign(t, 2, 2, "Azure Kubernetes Service RBAC Cluster Admin", clusterAt),
 		assign(t, 3, 3, "Azure Kubernetes Service RBAC Cluster Admin", clusterAt),
@@ -150,6 +154,7 @@ func TestDecide(t *testing.T) {
 		{"AZ-23: a get on exec is not a read", ask(1, "get", "pods/exec", "dev"), decide.NoOpinion, decide.NoGrant},
 		{"AZ-23: a get on attach is not a read", ask(1, "get", "pods/attach", "dev"), decide.NoOpinion, decide.NoGrant},
 		{"AZ-23: a get on a proxy is not a read", ask(1, "get", "services/proxy", "dev"), decide.NoOpinion, decide.NoGrant},
+		{"AZ-23: the log of a node is more than the node", ask(9, "get", "nodes/log", ""), decide.NoOpinion, decide.NoGrant},
 		{"a reader sees no roles", ask(1, "get", "roles", "dev"), decide.NoOpinion, decide.NoGrant},
 		{"DIR-11: a disabled user is denied whatever he was given", ask(2, "get", "pods", ""), decide.Deny, decide.Disabled},
 		{"JWT-29: an unknown principal is denied", ask(99, "get", "pods", ""), decide.Deny, decide.UnknownPrincipal},

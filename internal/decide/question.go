@@ -152,7 +152,7 @@ func (q *question) appendKube(a *kuberbac.Attributes) {
 		b = append(b, "customresources"...)
 	}
 	if a.Subresource != "" {
-		own = !follows(a.Subresource)
+		own = !follows(a.Resource, a.Subresource)
 		if a.Resource == "pods" && a.Subresource == "exec" && a.APIGroup == "" {
 			q.setAction(append(b, "/exec/action"...))
 			return
@@ -194,11 +194,18 @@ func appendPath(b []byte, path string) []byte {
 
 // follows reports whether a subresource is only another view of its resource, so
 // that reading or writing it is reading or writing the resource. exec, attach,
-// portforward, proxy, ephemeralcontainers, token and everything unknown are not.
-func follows(sub string) bool {
+// portforward, proxy, ephemeralcontainers, token and everything unknown are not,
+// and neither are the logs of nodes.
+func follows(resource, sub string) bool {
 	switch sub {
-	case "status", "scale", "log", "eviction", "binding", "finalize", "approval", "resize":
+	case "status", "scale":
 		return true
+	case "log", "eviction", "binding", "resize":
+		return resource == "pods"
+	case "finalize":
+		return resource == "namespaces"
+	case "approval":
+		return resource == "certificatesigningrequests"
 	}
 	return false
 }
