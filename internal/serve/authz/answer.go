@@ -20,7 +20,6 @@ const (
 	reasonSystem  = "Azure does not have opinion for this user."
 	reasonNotAAD  = "Azure does not have opinion for this non AAD user. If you are an AAD user, please set Extra:oid parameter for impersonated user in the kubeconfig"
 	reasonNoGrant = "User does not have access to the resource in Azure. Update role assignment to allow access."
-	reasonAllowed = "Access allowed by Azure RBAC"
 )
 
 // answer says what the house has to say about a question, in this order:
@@ -33,8 +32,11 @@ const (
 //  6. On users without object id there is no opinion.
 //  7. Who is gone, disabled, renamed, or out of a group he claims, is denied.
 //  8. Without Azure RBAC on the cluster there is no opinion, and nothing is said.
-//  9. Discovery is allowed.
-//  10. Deny assignments deny, role assignments allow, and else there is no opinion.
+//  9. Deny assignments deny, role assignments allow, and else there is no opinion.
+//
+// Package decide is the only source of what is allowed, so that what explains a
+// decision cannot say anything else. Discovery needs no exception: the cluster's
+// own system:discovery grants it.
 func answer(est *estate.Snapshot, at scope.Scope, q *question, now time.Time) verdict {
 	if why := q.complete(); why != "" {
 		return denied("The request is malformed: " + why + ".")
@@ -61,7 +63,7 @@ func answer(est *estate.Snapshot, at scope.Scope, q *question, now time.Time) ve
 	return v
 }
 
-// judge answers steps 4 to 10.
+// judge answers steps 4 to 9.
 func judge(est *estate.Snapshot, cluster *resource.Cluster, q *question, now time.Time) verdict {
 	if why := q.sound(); why != "" {
 		return denied("The request is malformed: " + why + ".")
@@ -83,10 +85,6 @@ func judge(est *estate.Snapshot, cluster *resource.Cluster, q *question, now tim
 	}
 	v := verdict{id: caller.ID, groups: len(caller.Groups)}
 	if !cluster.AzureRBAC {
-		return v
-	}
-	if q.path && discovery(q.attributes) {
-		v.effect, v.reason = decide.Allow, reasonAllowed
 		return v
 	}
 	dec := decide.Decide(est, decide.Request{

@@ -1,10 +1,6 @@
 package authz
 
-import (
-	"strings"
-
-	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
-)
+import "strings"
 
 // maxValue bounds each value of a question, in bytes. Names of Kubernetes objects
 // have at most 253; paths and the names of custom verbs have no limit of their own.
@@ -88,19 +84,4 @@ func soundPath(path string) bool {
 		}
 	}
 	return true
-}
-
-// discovery reports whether a question is one that clients ask to find out what
-// there is: a GET of one of these paths or of something below it, by whole
-// segments.
-func discovery(a kuberbac.Attributes) bool {
-	if a.Verb != "get" {
-		return false
-	}
-	for _, root := range [...]string{"/api", "/apis", "/openapi", "/version", "/healthz"} {
-		if rest, ok := strings.CutPrefix(a.Path, root); ok && (rest == "" || rest[0] == '/') {
-			return true
-		}
-	}
-	return false
 }

@@ -191,9 +191,9 @@ func TestReviews(t *testing.T) {
 		{"a group that he is not in", servetest.AKS1, resource(by("jet@teknews.cloud", servetest.Jet, servetest.Staff), "list", "pods", ""), "deny", "Access denied: the account is no longer in group 30000000-0000-4000-8000-000000000002."},
 		{"a group that does not exist", servetest.AKS2, resource(by("jet@teknews.cloud", servetest.Jet, servetest.ID("30000000-0000-4000-8000-0000000000ff")), "list", "pods", ""), "deny", "Access denied: the account is no longer in group"},
 
-		{"discovery is for everybody we know", servetest.AKS1, get(faye, "/apis/apps/v1"), "allow", "Access allowed by Azure RBAC"},
-		{"the root of discovery too", servetest.AKS1, get(faye, "/version"), "allow", "Access allowed by Azure RBAC"},
-		{"but for nobody else", servetest.AKS1, get(by("spike@teknews.cloud", servetest.Spike), "/apis"), "deny", ""},
+		{"discovery is the cluster's own to grant", servetest.AKS1, get(faye, "/apis/apps/v1"), "no opinion", noGrant},
+		{"the root of discovery too", servetest.AKS1, get(faye, "/version"), "no opinion", noGrant},
+		{"but not to the disabled", servetest.AKS1, get(by("spike@teknews.cloud", servetest.Spike), "/apis"), "deny", ""},
 		{"AZ-26: a path is not its prefix", servetest.AKS1, get(faye, "/apiserver-anything"), "no opinion", noGrant},
 		{"AZ-26: dot segments", servetest.AKS1, get(faye, "/healthz/../metrics"), "deny", "The request is malformed"},
 		{"AZ-26: one dot", servetest.AKS1, get(faye, "/api/./v1"), "deny", "The request is malformed"},
