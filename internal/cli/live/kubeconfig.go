@@ -13,6 +13,8 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/house"
 	"github.com/gatehouse-io/gatehouse/internal/manifest/nearest"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/client"
 )
 
 func newKubeconfig(env *cli.Env) *cobra.Command {
@@ -36,40 +38,26 @@ day, which the cluster accepts without sign-in; who got it is in the audit log.`
   gatehouse kubeconfig aks-2 --admin --file admin.kubeconfig`,
 		Args: cobra.ExactArgs(1),
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
-			src, err := cli.Source(cmd, env)
+			at, err := clusterScope(cmd, env, args[0])
 			if err != nil {
 				return err
 			}
-			est, err := src.Snapshot(cmd.Context())
-			if err != nil {
-				return err
+			url := cli.Server(cmd, env)
+			if url == "" {
+				return cli.Usage("a kubeconfig needs a running house: start it with gatehouse up, or name it with --server")
 			}
-			rec, err := findCluster(est, args[0])
+			c, err := dial(cmd.Context(), env.Getenv, url)
 			if err != nil {
 				return err
 			}
 			var text []byte
 			if admin {
-				c, err := dial(cmd.Context(), env.Getenv, cli.Server(cmd, env))
-				if err != nil {
-					return err
-				}
-				if text, err = c.AdminKubeconfig(cmd.Context(), rec.Scope); err != nil {
-					return err
-				}
+				text, err = c.AdminKubeconfig(cmd.Context(), at)
 			} else {
-				if rec.Endpoint == "" {
-					return fmt.Errorf("cluster %s has no API server yet: start it with gatehouse up, or attach it with gatehouse cluster attach", rec.Name)
-				}
-				if !rec.EntraSignIn {
-					return fmt.Errorf("nobody signs in to cluster %s: its Entra sign-in is off; use --admin", rec.Name)
-				}
-				exec, err := plugged(env, cmd, rec, plugin, sign, ca)
-				if err != nil {
-					return err
-				}
-				text = cluster.UserKubeconfig(cluster.Endpoint{Name: rec.Name, ResourceGroup: rec.ResourceGroup,
-					Server: rec.Endpoint, CA: []byte(rec.CertificateAuthority)}, exec)
+				text, err = userKubeconfig(cmd, env, c, at, plugin, sign, ca)
+			}
+			if err != nil {
+				return err
 			}
 			if file == "" || file == "-" {
 				_, err = env.Stdout.Write(text)
@@ -91,13 +79,54 @@ day, which the cluster accepts without sign-in; who got it is in the audit log.`
 	return cmd
 }
 
-func plugged(env *cli.Env, cmd *cobra.Command, rec resource.Cluster, plugin string, sign cluster.SignIn, ca string) (cluster.Exec, error) {
-	sign.Authority, sign.Tenant = cli.Server(cmd, env), rec.Tenant
-	if sign.Authority == "" {
-		return cluster.Exec{}, cli.Usage("a kubeconfig needs a running house: name it with --server")
+// clusterScope reads the scope of a cluster, or finds it by its name among those
+// that the asker may read.
+func clusterScope(cmd *cobra.Command, env *cli.Env, name string) (scope.Scope, error) {
+	if strings.HasPrefix(name, "/") {
+		return scope.Parse(name)
 	}
-	if op, err := house.ReadOperator(DataDir(env.Getenv).Operator()); ca == "" && err == nil && op.Authority == sign.Authority {
+	src, err := cli.Source(cmd, env)
+	if err != nil {
+		return scope.Scope{}, err
+	}
+	est, err := src.Snapshot(cmd.Context())
+	if err != nil {
+		return scope.Scope{}, err
+	}
+	rec, err := findCluster(est, name)
+	return rec.Scope, err
+}
+
+func userKubeconfig(cmd *cobra.Command, env *cli.Env, c *client.Client, at scope.Scope, plugin string, sign cluster.SignIn, ca string) ([]byte, error) {
+	got, err := c.Access(cmd.Context(), at)
+	if err != nil {
+		return nil, err
+	}
+	if got.Endpoint == "" {
+		return nil, fmt.Errorf("cluster %s has no API server yet: start it with gatehouse up, or attach it with gatehouse cluster attach", got.Name)
+	}
+	if !got.EntraSignIn {
+		return nil, fmt.Errorf("nobody signs in to cluster %s: its Entra sign-in is off; use --admin", got.Name)
+	}
+	if err := sign.Tenant.UnmarshalText([]byte(got.Tenant)); err != nil {
+		return nil, err
+	}
+	exec, err := plugged(env, c.Base, plugin, sign, ca)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.UserKubeconfig(cluster.Endpoint{Name: got.Name, ResourceGroup: got.ResourceGroup,
+		Server: got.Endpoint, CA: []byte(got.CertificateAuthority)}, exec), nil
+}
+
+func plugged(env *cli.Env, authority, plugin string, sign cluster.SignIn, ca string) (cluster.Exec, error) {
+	sign.Authority = authority
+	dir := DataDir(env.Getenv)
+	if op, err := house.ReadOperator(dir.Operator()); ca == "" && err == nil && op.Authority == authority {
 		ca = op.CA
+	}
+	if p, err := readProfile(dir); ca == "" && err == nil && p.Authority == authority {
+		ca = p.CAFile
 	}
 	if ca != "" {
 		sign.Env = map[string]string{"SSL_CERT_FILE": ca}
@@ -133,7 +162,7 @@ func findCluster(est *estate.Snapshot, name string) (resource.Cluster, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		hint := "there are none"
+		hint := "there are none that you may read; name it by its scope"
 		if len(names) > 0 {
 			hint = "there are " + strings.Join(names, ", ")
 		}

@@ -100,6 +100,7 @@ func (d *Door) Handler() http.Handler {
 		"POST " + wire.PathSecrets:  d.newSecret,
 		"POST " + wire.PathRotate:   d.rotate,
 		"POST " + wire.PathAdmin:    d.adminKubeconfig,
+		"POST " + wire.PathAccess:   userAccess,
 	} {
 		mux.Handle(pattern, d.handle(h))
 	}

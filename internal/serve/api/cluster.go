@@ -8,7 +8,35 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
 
-const actionAdmin = "Microsoft.ContainerService/managedClusters/listClusterAdminCredential/action"
+const (
+	actionAdmin  = "Microsoft.ContainerService/managedClusters/listClusterAdminCredential/action"
+	actionAccess = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action"
+)
+
+// userAccess tells what goes into a kubeconfig of those who sign in, under the
+// operation listClusterUserCredential of AKS.
+func userAccess(w http.ResponseWriter, r *http.Request, s *session) error {
+	var in wire.ClusterRef
+	if err := serve.Decode(w, r, maxSmall, &in); err != nil {
+		return err
+	}
+	at, err := scope.Parse(in.Scope)
+	if err != nil {
+		return err
+	}
+	// Asked before it is said whether there is such a cluster.
+	if err := s.need(actionAccess, at, nil); err != nil {
+		return err
+	}
+	rec, ok := s.est.Cluster(at)
+	if !ok {
+		return serve.Refuse(http.StatusNotFound, "ResourceNotFound", "There is no cluster "+at.String()+".")
+	}
+	return serve.JSON(w, http.StatusOK, wire.Access{
+		Name: rec.Name, ResourceGroup: rec.ResourceGroup, Tenant: rec.Tenant.String(),
+		Endpoint: rec.Endpoint, CertificateAuthority: rec.CertificateAuthority, EntraSignIn: rec.EntraSignIn,
+	})
+}
 
 // adminKubeconfig hands out a local administrator's certificate, as
 // listClusterAdminCredential of AKS does, under the same operation.

@@ -123,6 +123,11 @@ func (c *Client) AdminKubeconfig(ctx context.Context, cluster scope.Scope) ([]by
 	return []byte(out.Kubeconfig), err
 }
 
+// Access returns what a kubeconfig says about a cluster to those who sign in.
+func (c *Client) Access(ctx context.Context, cluster scope.Scope) (out wire.Access, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathAccess, nil, wire.ClusterRef{Scope: cluster.String()}, &out)
+}
+
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 30
 

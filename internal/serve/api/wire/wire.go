@@ -24,6 +24,7 @@ const (
 	PathSecrets  = "/gatehouse/v1/applications/{app}/secrets"
 	PathRotate   = "/gatehouse/v1/keys/rotate"
 	PathAdmin    = "/gatehouse/v1/clusters/admin-kubeconfig"
+	PathAccess   = "/gatehouse/v1/clusters/user-access"
 )
 
 // Error is the body of every answer that is none.
@@ -258,6 +259,21 @@ type Event struct {
 // A ClusterRef names a cluster by its scope.
 type ClusterRef struct {
 	Scope string `json:"scope"`
+}
+
+// An Access is what people who sign in need to know about a cluster. It holds no
+// secret.
+type Access struct {
+	Name          string `json:"name"`
+	ResourceGroup string `json:"resourceGroup"`
+	// Tenant is the id of the directory whose people sign in.
+	Tenant string `json:"tenant"`
+	// Endpoint is the URL of the API server, and CertificateAuthority, as PEM, who
+	// signs its certificate. Both are empty until it runs.
+	Endpoint             string `json:"endpoint,omitzero"`
+	CertificateAuthority string `json:"certificateAuthority,omitzero"`
+	// EntraSignIn is not set when nobody can sign in.
+	EntraSignIn bool `json:"entraSignIn,omitzero"`
 }
 
 // A Kubeconfig is a file for kubectl, as YAML.
