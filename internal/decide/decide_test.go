@@ -54,8 +54,6 @@ func group(n int) directory.Group {
 
 func in(g, m int) directory.Membership { return directory.Membership{Group: id(g), Member: id(m)} }
 
-var nextAssignment int
-
 func role(t testing.TB, name string) azurerbac.DefinitionID {
 	t.Helper()
 	r, ok := estate.New().DefinitionByName(name)

@@ -146,14 +146,24 @@ func (s *Snapshot) Tenant(id directory.TenantID) (directory.Tenant, bool) {
 	return *t, true
 }
 
-// TenantByDomain returns the tenant that has a verified domain.
+// TenantByDomain returns the tenant that has a verified domain, in any letter case.
 func (s *Snapshot) TenantByDomain(domain string) (directory.Tenant, bool) {
 	for _, t := range s.world.tenants {
-		if slices.Contains(t.Domains, strings.ToLower(domain)) {
-			return *t, true
+		for _, d := range t.Domains {
+			// Byte by byte: strings.EqualFold would take the Kelvin sign for a k.
+			if len(d) == len(domain) && d == strings.Map(lowerASCII, domain) {
+				return *t, true
+			}
 		}
 	}
 	return directory.Tenant{}, false
+}
+
+func lowerASCII(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r + 'a' - 'A'
+	}
+	return r
 }
 
 // Tenants yields every tenant, ordered by id.

@@ -60,8 +60,6 @@ func (t *table[K, V]) freeze() {
 	}
 }
 
-func (t *table[K, V]) len() int { return t.m.Len() }
-
 // same reports whether two tables are one version of one map.
 func (t *table[K, V]) same(m *immutable.Map[K, V]) bool { return t.m == m }
 

@@ -96,7 +96,6 @@ type attempt struct {
 	record AuditRecord
 	keys   []string         // where the records of c.Ops lie
 	writes []Write          // all but the audit record
-	conds  []Cond           // of the private items
 	lapsed map[int]int64    // private ops whose items expired but are still there
 	seen   map[string]int64 // revisions of the touched records; nil before the first try
 }

@@ -49,6 +49,9 @@ type Config struct {
 	Keys    func() token.KeySet
 	// Issuers returns the values of iss that a tenant's tokens may carry.
 	Issuers func(directory.TenantID) []string
+	// Live says whether the sign-in that a verified token came from still stands.
+	// Nil means that every one does.
+	Live func(context.Context, token.Claims) (bool, error)
 	// TokenAudiences are the values of aud that a token may carry: nil means
 	// ServerApp and "spn:"+ServerApp.
 	TokenAudiences []string
@@ -117,7 +120,7 @@ func (d *Door) review(w http.ResponseWriter, r *http.Request, at scope.Scope) er
 	start := d.conf.Now()
 	est := d.conf.Estates.Current()
 	event := serve.Event{At: start, Door: "authn", Cluster: at, Effect: "refused", AuditID: serve.Printable(r.Header.Get("Audit-ID"), 64)}
-	ans, err := d.authenticate(est, at, ask, start, &event)
+	ans, err := d.authenticate(r.Context(), est, at, ask, start, &event)
 	if err == nil {
 		// Asked again behind the answer: this process may have slept in between.
 		err = d.conf.Estates.Fresh(d.conf.Now())
@@ -141,13 +144,14 @@ var (
 	errNotLoaded = errors.New("the directory is not loaded yet")
 	errCluster   = errors.New("this cluster does not accept Entra sign-in")
 	errAudience  = errors.New("the token is not for the audiences that were asked about")
+	errEnded     = errors.New("the sign-in that the token came from was ended")
 	errNobody    = errors.New("the token names no directory principal")
 	errSystem    = errors.New("the name of the account is reserved for the Kubernetes control plane")
 )
 
 // authenticate says whose token it is. An error comes with no answer. What it
 // learns on the way goes into event.
-func (d *Door) authenticate(est *estate.Snapshot, at scope.Scope, ask question, now time.Time, event *serve.Event) (answer, error) {
+func (d *Door) authenticate(ctx context.Context, est *estate.Snapshot, at scope.Scope, ask question, now time.Time, event *serve.Event) (answer, error) {
 	if est == nil {
 		return answer{}, errNotLoaded
 	}
@@ -166,7 +170,7 @@ func (d *Door) authenticate(est *estate.Snapshot, at scope.Scope, ask question, 
 	if len(audiences) == 0 {
 		return answer{}, errAudience
 	}
-	id, err := d.verify(est, cluster, ask.token, now)
+	id, err := d.verify(ctx, est, cluster, ask.token, now)
 	if err != nil {
 		return answer{}, err
 	}
@@ -188,7 +192,7 @@ func (d *Door) authenticate(est *estate.Snapshot, at scope.Scope, ask question, 
 }
 
 // verify returns the object id that a token proves.
-func (d *Door) verify(est *estate.Snapshot, cluster resource.Cluster, raw string, now time.Time) (principal.ID, error) {
+func (d *Door) verify(ctx context.Context, est *estate.Snapshot, cluster resource.Cluster, raw string, now time.Time) (principal.ID, error) {
 	if raw == "" {
 		return principal.ID{}, record.Invalid("the review carries no token")
 	}
@@ -206,6 +210,13 @@ func (d *Door) verify(est *estate.Snapshot, cluster resource.Cluster, raw string
 	}
 	if err := serve.CheckIssued(est, claims.ObjectID, claims.IssuedAt); err != nil {
 		return principal.ID{}, err
+	}
+	if d.conf.Live != nil {
+		if live, err := d.conf.Live(ctx, claims); err != nil {
+			return principal.ID{}, fmt.Errorf("token: %w", err)
+		} else if !live {
+			return principal.ID{}, errEnded
+		}
 	}
 	return claims.ObjectID, nil
 }

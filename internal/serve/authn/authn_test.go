@@ -34,6 +34,7 @@ type knocker struct {
 	server              *servetest.Server
 	events              *serve.Trace
 	access, id, foreign token.SigningKey
+	live                func(token.Claims) (bool, error) // nil: every sign-in stands
 }
 
 func issuers(t directory.TenantID) []string {
@@ -59,7 +60,13 @@ func newKnocker(t testing.TB) *knocker {
 	door, err := authn.New(authn.Config{
 		Estates: k.world, Keys: func() token.KeySet { return set }, Issuers: issuers,
 		ReviewAudiences: []string{apiAudience, "gatehouse"},
-		Events:          func(_ context.Context, e serve.Event) { k.events.Add(e) },
+		Live: func(_ context.Context, c token.Claims) (bool, error) {
+			if k.live == nil {
+				return true, nil
+			}
+			return k.live(c)
+		},
+		Events: func(_ context.Context, e serve.Event) { k.events.Add(e) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -268,6 +275,32 @@ func TestChangesCountAtOnce(t *testing.T) { // JWT-29
 	want("a service principal of a disabled application", robot, false)
 	k.world.Delete(directory.ServicePrincipal{ID: servetest.Robot}.Key())
 	want("a deleted service principal", robot, false)
+}
+
+func TestATokenEndsWithItsSignIn(t *testing.T) { // OA-01, OA-25
+	t.Parallel()
+	k := newKnocker(t)
+	raw := k.sign(k.access, claims(servetest.Faye))
+	for _, tt := range []struct {
+		law  string
+		live bool
+		err  error
+		want bool
+	}{
+		{"a sign-in that stands", true, nil, true},
+		{"a sign-in that was ended", false, nil, false},
+		{"a sign-in that nobody can tell about", true, errors.New("store: no answer"), false},
+	} {
+		k.live = func(c token.Claims) (bool, error) {
+			if c.ObjectID != servetest.Faye {
+				t.Errorf("%s: asked about %s", tt.law, c.ObjectID)
+			}
+			return tt.live, tt.err
+		}
+		if got := k.ask(servetest.AKS1, raw); got.Authenticated != tt.want {
+			t.Errorf("%s: authenticated = %t, want %t", tt.law, got.Authenticated, tt.want)
+		}
+	}
 }
 
 func TestManyGroups(t *testing.T) { // WH-19, DIR-03
