@@ -106,13 +106,30 @@ func BenchmarkWhoCan(b *testing.B) {
 		recs = append(recs, a)
 	}
 	est := load(b, dedupe(recs)...)
-	b.Run("users=100000/groups=20000/assignments=100000", func(b *testing.B) {
-		n := 0
-		for b.Loop() {
-			n = len(decide.WhoCan(est, ask(0, "list", "pods", "ns7")))
-		}
-		b.ReportMetric(float64(n), "holders")
-	})
+	for _, q := range []struct {
+		name string
+		est  *estate.Snapshot
+	}{
+		{"some", est},
+		// A group of everybody may read: every user is an answer.
+		{"everybody", load(b, append(dedupe(recs), everybody(b)...)...)},
+	} {
+		b.Run("users=100000/groups=20000/assignments=100000/answer="+q.name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				n = len(decide.WhoCan(q.est, ask(0, "list", "pods", "ns7")))
+			}
+			b.ReportMetric(float64(n), "holders")
+		})
+	}
+}
+
+func everybody(b *testing.B) []record.Record {
+	recs := []record.Record{group(2_000_000), assign(b, 5_000_000, 2_000_000, "Azure Kubernetes Service RBAC Reader", clusterAt)}
+	for g := range 20_000 {
+		recs = append(recs, in(2_000_000, 1_000_000+g))
+	}
+	return recs
 }
 
 func dedupe(recs []record.Record) []record.Record {

@@ -163,7 +163,7 @@ func Decide(est *estate.Snapshot, req Request) Decision {
 
 // admits reports whether principals of a tenant may ask about a place at all: a
 // cluster admits those of its own tenant, when it lets the tenant sign in, and a
-// subscription those of the tenant that it trusts.
+// subscription or management group those of the tenant that it belongs to.
 func admits(est *estate.Snapshot, q *question, at scope.Scope, tenant directory.TenantID) bool {
 	if q.kube {
 		c, known := est.Cluster(at)
@@ -171,7 +171,8 @@ func admits(est *estate.Snapshot, q *question, at scope.Scope, tenant directory.
 	}
 	sub, ok := at.Subscription()
 	if !ok {
-		return true
+		mg, known := est.ManagementGroup(at)
+		return !known || mg.Tenant == tenant
 	}
 	r, known := est.Subscription(sub)
 	return !known || r.Tenant == tenant

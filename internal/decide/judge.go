@@ -128,7 +128,8 @@ func window(a *estate.Assigned, now time.Time) Outcome {
 	if !a.NotBefore.IsZero() && now.Before(a.NotBefore) {
 		return NotYet
 	}
-	if !a.NotAfter.IsZero() && !now.Before(a.NotAfter) {
+	// Whoever forgets the instant must not find everything still to run.
+	if !a.NotAfter.IsZero() && (now.IsZero() || !now.Before(a.NotAfter)) {
 		return Expired
 	}
 	return Covers

@@ -48,22 +48,29 @@ func WhoCan(est *estate.Snapshot, req Request) []Holder {
 			w.take(g)
 		}
 	}
-	slices.SortFunc(w.out, func(a, b Holder) int {
-		if a.Principal.ID.IsZero() != b.Principal.ID.IsZero() {
-			if a.Principal.ID.IsZero() {
-				return 1
-			}
+	slices.SortFunc(w.out, compareHolders)
+	return w.out
+}
+
+// compareHolders orders principals by name and id, and behind them the subjects
+// that only Kubernetes knows.
+func compareHolders(a, b Holder) int {
+	if c := strings.Compare(a.Principal.Name, b.Principal.Name); c != 0 {
+		switch {
+		case a.Principal.Name == "":
+			return 1
+		case b.Principal.Name == "":
 			return -1
 		}
-		if c := strings.Compare(a.Principal.Name, b.Principal.Name); c != 0 {
-			return c
-		}
-		if c := strings.Compare(a.Principal.ID.String(), b.Principal.ID.String()); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Subject.Namespace+"/"+a.Subject.Name, b.Subject.Namespace+"/"+b.Subject.Name)
-	})
-	return w.out
+		return c
+	}
+	if c := slices.Compare(a.Principal.ID[:], b.Principal.ID[:]); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.Subject.Namespace, b.Subject.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Subject.Name, b.Subject.Name)
 }
 
 type whoCan struct {
@@ -107,12 +114,34 @@ func (w *whoCan) take(g *estate.Grant) {
 		return
 	}
 	if p.Kind != principal.Group {
-		w.add(g, p, personal)
+		w.add(g, p, nil, personal)
 		return
 	}
-	for id := range w.est.MembersTransitive(g.Holder) {
-		if m, ok := w.est.Principal(id); ok && m.Kind != principal.Group {
-			w.add(g, m, personal)
+	w.expand(g, personal)
+}
+
+// expand adds the members of the group that a grant names, and of the groups in
+// it. All direct members of one group share the chain that leads from it.
+func (w *whoCan) expand(g *estate.Grant, personal bool) {
+	type step struct {
+		group principal.ID
+		via   []principal.ID // from group to the one that the grant names
+	}
+	visited := map[principal.ID]bool{g.Holder: true}
+	for queue := []step{{g.Holder, []principal.ID{g.Holder}}}; len(queue) > 0; {
+		at := queue[0]
+		queue = queue[1:]
+		for id := range w.est.Members(at.group) {
+			m, ok := w.est.Principal(id)
+			if !ok {
+				continue
+			}
+			if m.Kind != principal.Group {
+				w.add(g, m, at.via, personal)
+			} else if !visited[id] {
+				visited[id] = true
+				queue = append(queue, step{id, append([]principal.ID{id}, at.via...)})
+			}
 		}
 	}
 }
@@ -132,7 +161,7 @@ func conditional(g *estate.Grant) bool {
 	return false
 }
 
-func (w *whoCan) add(g *estate.Grant, p estate.Principal, personal bool) {
+func (w *whoCan) add(g *estate.Grant, p estate.Principal, via []principal.ID, personal bool) {
 	if w.seen[p.ID] || p.Disabled || !admits(w.est, w.q, w.req.Scope, p.Tenant) {
 		return
 	}
@@ -143,14 +172,13 @@ func (w *whoCan) add(g *estate.Grant, p estate.Principal, personal bool) {
 		if dec.Effect != Allow {
 			return
 		}
+		if dec.By.Holder != g.Holder { // another grant of his made the decision
+			via = w.est.Chain(p.ID, dec.By.Holder)
+		}
 		g = dec.By
 	}
 	w.seen[p.ID] = true
-	h := Holder{Principal: p, By: g}
-	if g.Holder != p.ID && !g.Holder.IsZero() {
-		h.Via = w.est.Chain(p.ID, g.Holder)
-	}
-	w.out = append(w.out, h)
+	w.out = append(w.out, Holder{Principal: p, By: g, Via: via})
 }
 
 func (w *whoCan) addSubject(g *estate.Grant, out Outcome) {
