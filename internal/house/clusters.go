@@ -64,7 +64,7 @@ func (c *clusters) start(ctx context.Context, rec resource.Cluster, progress fun
 	conf.Progress = func(step string) { progress(rec.Name + ": " + step) }
 	cp, err := cluster.Start(ctx, conf)
 	if err != nil {
-		return fmt.Errorf("cluster %s: %w", rec.Name, err)
+		return err // it names the cluster
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c.mu.Lock()
@@ -285,7 +285,7 @@ func (c *clusters) AdminKubeconfig(ctx context.Context, at scope.Scope, who prin
 	r, ok := c.runs[at]
 	c.mu.Unlock()
 	if !ok {
-		return nil, fmt.Errorf("cluster %s: %w", rec.Name, ErrNotRunning)
+		return nil, notRunning(rec.Name)
 	}
 	admin, err := r.cp.IssueLocalAdmin(who, 0)
 	if err != nil {

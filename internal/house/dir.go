@@ -1,13 +1,18 @@
 package house
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // A Dir is the data directory of one house. Nobody but its owner may look into it.
 //
+//	version              of this layout
+//	lock                 held while a house runs here
 //	ca.crt               who signs the house's serving certificate; for clients
 //	operator.json        the credential of the operator, see Operator
 //	sample-password      the password of the sample estate's people
@@ -31,12 +36,40 @@ func (d Dir) Operator() string { return d.path("operator.json") }
 // SamplePassword is the file with the password of the sample estate's people.
 func (d Dir) SamplePassword() string { return d.path("sample-password") }
 
-// prepare makes the directory, and refuses one that others can look into (ZA-03).
+// layoutVersion is that of the files of a data directory. What the store holds
+// has a version of its own.
+const layoutVersion = "1"
+
+// prepare makes the directory, and refuses one that others can look into (ZA-03)
+// or that another version laid out.
 func (d Dir) prepare() error {
-	for _, p := range []string{d.path(), d.path("store"), d.path("pki"), d.path("clusters")} {
-		if err := os.MkdirAll(p, 0o700); err != nil {
+	if err := d.make(); err != nil {
+		return err
+	}
+	was, err := os.ReadFile(d.path("version"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := write(d.path("version"), []byte(layoutVersion+"\n")); err != nil {
 			return err
 		}
+	case err != nil:
+		return err
+	case strings.TrimSpace(string(was)) != layoutVersion:
+		return fmt.Errorf("data directory %s has layout %.20q, this version of gatehouse reads %q: run the version that made it, or begin a new directory with --dir",
+			d.path(), strings.TrimSpace(string(was)), layoutVersion)
+	}
+	for _, p := range []string{"store", "pki", "clusters"} {
+		if err := os.MkdirAll(d.path(p), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// make makes the directory if it is missing, and checks who can look into it.
+func (d Dir) make() error {
+	if err := os.MkdirAll(d.path(), 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
 	}
 	info, err := os.Stat(d.path())
 	if err != nil {
@@ -48,10 +81,12 @@ func (d Dir) prepare() error {
 	return nil
 }
 
-// empty reports whether no house has lived here.
+// empty reports whether no house has come as far here as having a store. It asks
+// for the note about the store and not for the key: who is interrupted between
+// the two begins again.
 func (d Dir) empty() (bool, error) {
-	_, err := os.Stat(d.path("key"))
-	if os.IsNotExist(err) {
+	_, err := os.Stat(d.path("store", "store-id"))
+	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
 	return false, err

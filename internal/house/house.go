@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/keys"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
-	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
@@ -50,6 +50,11 @@ type Config struct {
 	FirstPassword string
 	// Kube is the path of gatehouse-kube; empty runs no control planes.
 	Kube string
+	// ResumeIssuing ends a stop of issuing (see keys.Ring.StopIssuing) at the start:
+	// while issuing is stopped nobody can get the token that it takes to resume.
+	ResumeIssuing bool
+	// Lock is that of Dir, taken before; Start takes it over. nil lets Start lock.
+	Lock *Lock
 	// MaxAge bounds how old a snapshot may be and still allow; 0 is the default.
 	MaxAge   time.Duration
 	Log      *slog.Logger
@@ -75,60 +80,76 @@ type House struct {
 	store    *store.Store
 	issuer   *issue.Issuer
 	clusters *clusters
+	public   net.Listener
+	webhooks net.Listener
 	closers  []func()
 	cancel   context.CancelFunc
+	// unfollow ends the reconciling of control planes, before they are stopped.
+	unfollow context.CancelFunc
+	follower sync.WaitGroup
 	wg       sync.WaitGroup
 	failed   chan error
 }
 
 // Start brings the house up and returns when it answers. The context bounds the
 // start; Stop ends the house. After an error nothing is left running.
-func Start(ctx context.Context, conf Config) (_ *House, err error) {
+func Start(ctx context.Context, conf Config) (*House, error) {
 	if err := conf.complete(); err != nil {
 		return nil, err
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	h := &House{conf: conf, cancel: cancel, failed: make(chan error, 4)}
-	defer func() {
-		if err != nil {
-			h.Stop()
-		}
-	}()
-	first, err := conf.Dir.empty()
+	follow, unfollow := context.WithCancel(background)
+	h := &House{conf: conf, cancel: cancel, unfollow: unfollow, failed: make(chan error, 4)}
+	if err := h.start(ctx, background, follow); err != nil {
+		h.Stop()
+		return nil, h.explain(err)
+	}
+	return h, nil
+}
+
+func (h *House) start(ctx, background, follow context.Context) error {
+	// What can be wrong with the surroundings comes first, so that a house which
+	// cannot run leaves everything as it was.
+	if err := h.lock(); err != nil {
+		return err
+	}
+	if err := h.bind(ctx); err != nil {
+		return err
+	}
+	if err := h.conf.Dir.prepare(); err != nil {
+		return err
+	}
+	first, err := h.conf.Dir.empty()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := conf.Dir.prepare(); err != nil {
-		return nil, err
-	}
-	conf.Progress("opening the store")
-	if err := h.open(ctx, first); err != nil {
-		return nil, err
+	h.conf.Progress("opening the store")
+	if err := h.open(ctx, background, first); err != nil {
+		return err
 	}
 	if err := h.settle(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	ring, err := keys.Open(ctx, keys.Config{State: h.store, Now: conf.Now, Log: conf.Log})
+	ring, err := h.keys(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	h.closers = append(h.closers, func() { ring.Close() })
-	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Authority: conf.Authority, Now: conf.Now})
+	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Authority: h.conf.Authority, Now: h.conf.Now})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	conf.Progress("serving " + conf.Authority)
+	h.conf.Progress("serving " + h.conf.Authority)
 	if err := h.serve(ctx, background, ring); err != nil {
-		return nil, err
+		return err
 	}
-	if conf.Kube != "" {
+	if h.conf.Kube != "" {
 		if err := h.startClusters(ctx); err != nil {
-			return nil, err
+			return err
 		}
-		h.wg.Go(func() { h.clusters.follow(background) })
+		h.follower.Go(func() { h.clusters.follow(follow) })
 	}
 	h.wg.Go(func() { h.sweep(background) })
-	return h, nil
+	return nil
 }
 
 func (c *Config) complete() error {
@@ -140,9 +161,6 @@ func (c *Config) complete() error {
 	}
 	if c.WebhookListen == "" {
 		c.WebhookListen = DefaultWebhookListen
-	}
-	if c.Authority == "" {
-		c.Authority = "https://" + c.Listen
 	}
 	if c.Domain == "" {
 		c.Domain = "gatehouse.local"
@@ -159,11 +177,42 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// lock takes the data directory, unless the caller has done so.
+func (h *House) lock() error {
+	if h.conf.Lock == nil {
+		var err error
+		if h.conf.Lock, err = h.conf.Dir.Lock(); err != nil {
+			return err
+		}
+	}
+	h.closers = append(h.closers, h.conf.Lock.Unlock)
+	return nil
+}
+
+// keys opens the signing keys.
+func (h *House) keys(ctx context.Context) (*keys.Ring, error) {
+	ring, err := keys.Open(ctx, keys.Config{State: h.store, Now: h.conf.Now, Log: h.conf.Log})
+	if err != nil {
+		return nil, err
+	}
+	h.closers = append(h.closers, func() { ring.Close() })
+	if h.conf.ResumeIssuing {
+		if err := ring.ResumeIssuing(ctx, principal.ID{}, "asked for at the start"); err != nil {
+			return nil, err
+		}
+	}
+	return ring, nil
+}
+
 // open opens the store on the embedded or the external etcd.
-func (h *House) open(ctx context.Context, first bool) error {
+func (h *House) open(ctx, background context.Context, first bool) error {
 	dir, log := h.conf.Dir, h.conf.Log.With("part", "etcd")
 	client := h.conf.External
 	if client == nil {
+		// etcd would fill an empty directory, and nobody would see that a store is lost.
+		if err := store.CheckDir(dir.path("store"), first); err != nil {
+			return err
+		}
 		files := etcdFiles{dir}
 		if err := files.issue(h.conf.Now()); err != nil {
 			return err
@@ -173,6 +222,13 @@ func (h *House) open(ctx context.Context, first bool) error {
 			return err
 		}
 		h.closers = append(h.closers, server.Close)
+		h.wg.Go(func() {
+			select {
+			case <-background.Done():
+			case <-server.Failed():
+				h.failed <- h.explain(fmt.Errorf("the database in %s gave up: %w; start again: what was acknowledged is on the disk", dir.path("etcd"), server.Err()))
+			}
+		})
 		own := server.ClientConfig(files.files("gatehouse"))
 		client = &own
 	}
@@ -226,6 +282,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		Estates: h.store, Keys: ring.Set, Log: log.With("door", "authn"), Events: events, Now: h.conf.Now,
 		// Clusters accept tokens of version 1.0 alone, as AKS does.
 		Issuers: func(t directory.TenantID) []string { return issuers(t)[:1] },
+		Live:    h.issuer.Live,
 	})
 	if err != nil {
 		return err
@@ -236,7 +293,8 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	}
 	apiDoor, err := api.New(api.Config{
 		State: h.store, Keys: ring.Set, Issuers: issuers, Trace: trace,
-		ChangePassword: h.issuer.ChangePassword, RotateKeys: ring.Rotate, AdminKubeconfig: h.clusters.AdminKubeconfig,
+		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
+		AttachCluster: h.clusters.Attachment, Examine: h.clusters.Examine,
 		Log: log.With("door", "api"), Now: h.conf.Now,
 	})
 	if err != nil {
@@ -252,15 +310,10 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	public.Handle("/", oidc.New(oidc.Config{Issuer: h.issuer, Log: log.With("door", "oidc"), Trace: trace}))
 
 	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
-	if err := h.listen(background, h.conf.Listen, public, cert, nil); err != nil {
-		return err
-	}
-	webhooks := webhookMux(authnDoor.Handler(), authzDoor.Handler())
-	if err := h.listen(background, h.conf.WebhookListen, webhooks, cert, clientCA); err != nil {
-		return err
-	}
-	h.clusters.webhook = "https://" + h.conf.WebhookListen
-	return nil
+	h.clusters.webhook = "https://" + reachable(h.conf.WebhookListen)
+	return errors.Join(
+		h.answer(background, h.public, public, cert, nil),
+		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), authzDoor.Handler()), cert, clientCA))
 }
 
 // webhookMux tells the two reviews apart by the end of the path; the doors check
@@ -302,33 +355,13 @@ func (h *House) leaf() pki.Leaf {
 	return leaf
 }
 
-func (h *House) listen(ctx context.Context, addr string, handler http.Handler, cert *serving, clients *pki.CA) error {
-	conf, err := cert.config(clients)
-	if err != nil {
-		return err
-	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w; is another gatehouse running? choose another address with --listen and --webhook-listen", addr, err)
-	}
-	srv := serve.NewServer(handler, conf, h.conf.Log)
-	h.wg.Go(func() {
-		if err := serve.Run(ctx, srv, ln, 5*time.Second); err != nil {
-			h.failed <- err
-		}
-	})
-	return nil
-}
-
 // startClusters runs every control plane of the estate, two at a time: each
-// start keeps one core busy.
+// start keeps one core busy. When one fails, the others need not go on.
 func (h *House) startClusters(ctx context.Context) error {
-	var (
-		mu    sync.Mutex
-		errs  []error
-		wg    sync.WaitGroup
-		slots = make(chan struct{}, 2)
-	)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 2)
 	for rec := range h.store.Current().Clusters() {
 		if rec.Attached {
 			continue
@@ -336,19 +369,16 @@ func (h *House) startClusters(ctx context.Context) error {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if err := h.startCluster(ctx, rec); err != nil {
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
+			if ctx.Err() != nil {
+				return
+			}
+			if err := h.clusters.start(ctx, rec, h.conf.Progress); err != nil {
+				cancel(err) // the first one counts: what follows is its consequence
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func (h *House) startCluster(ctx context.Context, rec resource.Cluster) error {
-	return h.clusters.start(ctx, rec, h.conf.Progress)
+	return context.Cause(ctx)
 }
 
 func (h *House) sweep(ctx context.Context) {
@@ -372,11 +402,15 @@ func (h *House) Authority() string { return h.conf.Authority }
 // Store is the house's store.
 func (h *House) Store() *store.Store { return h.store }
 
-// Failed delivers the error that ended a listener, if one ends by itself.
+// Failed delivers the error of what ended by itself, a listener or the database.
+// The house must then be stopped.
 func (h *House) Failed() <-chan error { return h.failed }
 
-// Stop ends the control planes, the doors and the store, in this order.
+// Stop ends the control planes, the doors and the store, in this order. Requests
+// that run are answered.
 func (h *House) Stop() {
+	h.unfollow()
+	h.follower.Wait()
 	if h.clusters != nil {
 		h.clusters.stop()
 	}

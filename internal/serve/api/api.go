@@ -7,9 +7,12 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -17,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
+	"github.com/gatehouse-io/gatehouse/internal/cluster"
 	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -46,6 +50,8 @@ type state interface {
 	AtLeast(ctx context.Context, rev int64) (*estate.Snapshot, error)
 	Commit(ctx context.Context, c store.Change) (int64, error)
 	Rev(key record.Key) int64
+	Audit(ctx context.Context, from int64) iter.Seq2[store.AuditRecord, error]
+	VerifyAudit(ctx context.Context) (int64, error)
 }
 
 // Config is what the door needs. State, Keys and Issuers are required; what else
@@ -55,13 +61,21 @@ type Config struct {
 	Keys  func() token.KeySet
 	// Issuers returns the values of iss that a tenant's tokens may carry.
 	Issuers func(directory.TenantID) []string
+	// Live says whether the sign-in that a verified token came from still stands.
+	// Nil means that every one does.
+	Live func(context.Context, token.Claims) (bool, error)
 	// ChangePassword sets a user's password and ends his sessions.
 	ChangePassword func(ctx context.Context, by, user principal.ID, password string) error
-	// RotateKeys replaces the signing keys.
-	RotateKeys func(ctx context.Context, by principal.ID) error
+	// Ring holds the signing keys.
+	Ring Ring
 	// AdminKubeconfig issues a local administrator's certificate of a cluster to a
 	// caller who has been authorised.
 	AdminKubeconfig func(ctx context.Context, cluster scope.Scope, who principal.ID) ([]byte, error)
+	// AttachCluster issues what an attached cluster needs to ask the house, to a
+	// caller who has been authorised.
+	AttachCluster func(ctx context.Context, cluster scope.Scope, who principal.ID) (Attachment, error)
+	// Examine lets the doctor look at a control plane that the house runs.
+	Examine func(ctx context.Context, cluster scope.Scope) ([]cluster.Finding, error)
 	// Trace holds the latest events of all doors; nil means none.
 	Trace *serve.Trace
 	Log   *slog.Logger     // nil means no log
@@ -98,8 +112,15 @@ func (d *Door) Handler() http.Handler {
 		"GET " + wire.PathTrace:     d.trace,
 		"POST " + wire.PathPassword: d.password,
 		"POST " + wire.PathSecrets:  d.newSecret,
+		"GET " + wire.PathKeys:      d.listKeys,
 		"POST " + wire.PathRotate:   d.rotate,
+		"POST " + wire.PathStopKey:  d.stopKey,
+		"POST " + wire.PathIssuing:  d.issuing,
+		"GET " + wire.PathAudit:     d.audit,
+		"GET " + wire.PathVerify:    d.verifyAudit,
 		"POST " + wire.PathAdmin:    d.adminKubeconfig,
+		"POST " + wire.PathAttach:   d.attach,
+		"POST " + wire.PathExamine:  d.examine,
 		"POST " + wire.PathAccess:   userAccess,
 	} {
 		mux.Handle(pattern, d.handle(h))
@@ -119,7 +140,19 @@ func (d *Door) handle(h handler) http.Handler {
 		if err != nil {
 			return err
 		}
-		return h(w, r, s)
+		if r.Body == http.NoBody {
+			return h(w, r, s)
+		}
+		return serve.Body(w, r, maxChanges, func(body []byte) error {
+			// A body may take its time, and its sender may be disabled meanwhile. What
+			// he may do is asked of the directory as it is when all has arrived.
+			s, err := d.session(r)
+			if err != nil {
+				return err
+			}
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			return h(w, r, s)
+		})
 	}, serve.Options{Log: d.conf.Log, Fail: fail, Now: d.conf.Now})
 }
 
@@ -141,21 +174,23 @@ func explain(err error) error {
 		is     error
 		status int
 		code   string
+		hint   string
 	}{
-		{store.ErrUnavailable, http.StatusServiceUnavailable, "ServiceUnavailable"},
-		{store.ErrStale, http.StatusServiceUnavailable, "ServiceUnavailable"},
-		{store.ErrNoSpace, http.StatusInsufficientStorage, "InsufficientStorage"},
-		{store.ErrTooLarge, http.StatusRequestEntityTooLarge, "RequestTooLarge"},
-		{store.ErrConflict, http.StatusConflict, "Conflict"},
-		{estate.ErrExists, http.StatusConflict, "AlreadyExists"},
-		{estate.ErrInUse, http.StatusConflict, "InUse"},
-		{estate.ErrNotFound, http.StatusNotFound, "NotFound"},
-		{store.ErrNotFound, http.StatusNotFound, "NotFound"},
-		{estate.ErrImmutable, http.StatusBadRequest, "UpdateNotPermitted"},
-		{estate.ErrUnknown, http.StatusBadRequest, "UnknownReference"},
+		{store.ErrUnavailable, http.StatusServiceUnavailable, "ServiceUnavailable", ""},
+		{store.ErrStale, http.StatusServiceUnavailable, "ServiceUnavailable", ""},
+		{store.ErrNoSpace, http.StatusInsufficientStorage, "InsufficientStorage", "; nothing was changed, questions are still answered: free space on the disk of the data directory"},
+		{store.ErrTooLarge, http.StatusRequestEntityTooLarge, "RequestTooLarge", "; it is never split, because half of it could be lost: make it in parts yourself, what others refer to first"},
+		{store.ErrConflict, http.StatusConflict, "Conflict", "; look again and repeat it"},
+		{estate.ErrExists, http.StatusConflict, "AlreadyExists", ""},
+		{estate.ErrInUse, http.StatusConflict, "InUse", ""},
+		{estate.ErrNotFound, http.StatusNotFound, "NotFound", ""},
+		{store.ErrNotFound, http.StatusNotFound, "NotFound", ""},
+		{estate.ErrImmutable, http.StatusBadRequest, "UpdateNotPermitted", ""},
+		{estate.ErrUnknown, http.StatusBadRequest, "UnknownReference", ""},
+		{store.ErrTampered, http.StatusInternalServerError, "AuditTampered", ""},
 	} {
 		if errors.Is(err, e.is) {
-			return &serve.Error{Status: e.status, Code: e.code, Message: err.Error(), Err: err}
+			return &serve.Error{Status: e.status, Code: e.code, Message: err.Error() + e.hint, Err: err}
 		}
 	}
 	return err
@@ -199,6 +234,15 @@ func (d *Door) session(r *http.Request) (*session, error) {
 	}
 	if err := serve.CheckIssued(est, claims.ObjectID, claims.IssuedAt); err != nil {
 		return nil, unauthenticated(err)
+	}
+	if d.conf.Live != nil {
+		live, err := d.conf.Live(r.Context(), claims)
+		if err != nil {
+			return nil, err
+		}
+		if !live {
+			return nil, unauthenticated(errors.New("the sign-in that the token came from was ended"))
+		}
 	}
 	caller, err := serve.CallerOf(est, claims.Tenant, claims.ObjectID)
 	if err != nil {
@@ -262,6 +306,16 @@ func (s *session) need(action string, at scope.Scope, attr attributes) error {
 	return serve.Refuse(http.StatusForbidden, "AuthorizationFailed", fmt.Sprintf(
 		"The client '%s' with object id '%s' %s to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
 		s.caller.Name, s.caller.ID, which, action, at))
+}
+
+// needAll returns the error of the first operation that the caller may not.
+func (s *session) needAll(ops []operation) error {
+	for _, o := range ops {
+		if err := s.need(o.action, o.at, o.attr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func whoAmI(w http.ResponseWriter, _ *http.Request, s *session) error {

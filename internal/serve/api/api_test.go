@@ -56,7 +56,7 @@ func issuers(t directory.TenantID) []string {
 	return []string{"https://127.0.0.1:8443/" + t.String() + "/"}
 }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB, change ...func(*api.Config)) *house {
 	t.Helper()
 	key, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
@@ -94,13 +94,17 @@ func newHouse(t testing.TB) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err := api.New(api.Config{
+	conf := api.Config{
 		State: st, Keys: func() token.KeySet { return set }, Issuers: issuers, Trace: h.trace,
 		ChangePassword: func(_ context.Context, by, user principal.ID, password string) error {
 			h.calls = append(h.calls, fmt.Sprint(by, user, password))
 			return nil
 		},
-	})
+	}
+	for _, f := range change {
+		f(&conf)
+	}
+	door, err := api.New(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,11 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -24,8 +27,13 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 	if err := serve.Decode(w, r, maxChanges, &in); err != nil {
 		return err
 	}
-	if len(in.Ops) == 0 || len(in.Ops) > maxOps {
-		return record.Invalid("%d ops, want 1 to %d", len(in.Ops), maxOps)
+	if len(in.Ops) == 0 {
+		return record.Invalid("a change without ops")
+	}
+	if len(in.Ops) > maxOps {
+		return serve.Refuse(http.StatusRequestEntityTooLarge, "RequestTooLarge", fmt.Sprintf(
+			"The change has %d ops, and one change holds %d at most. It is never split, because half of it could be lost: make it in parts yourself, what others refer to first.",
+			len(in.Ops), maxOps))
 	}
 	c := store.Change{By: s.caller.ID, Why: in.Why, Base: s.est}
 	for i, op := range in.Ops {
@@ -36,6 +44,9 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 		c.Ops = append(c.Ops, ops...)
 	}
 	c.Ops = once(c.Ops)
+	if err := notMirrored(s.est, c.Ops); err != nil {
+		return err
+	}
 	if in.IfRevision != 0 {
 		if err := d.unchanged(&c, in.IfRevision); err != nil {
 			return err
@@ -93,15 +104,48 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 		return nil, err
 	}
 	old, _ := s.est.Get(next.Key())
-	for _, o := range toPut(s.est, old, next) {
-		if err := s.need(o.action, o.at, o.attr); err != nil {
+	if err := s.needAll(toPut(s.est, old, next)); err != nil {
+		return nil, err
+	}
+	if old == nil {
+		if err := s.unclaimed(next); err != nil {
 			return nil, err
 		}
 	}
-	if a, ok := next.(azurerbac.Assignment); ok {
-		next = s.stamp(a, old)
+	switch r := next.(type) {
+	case azurerbac.Assignment:
+		next = s.stamp(r, old)
+	case resource.Cluster:
+		if next, err = found(r, old); err != nil {
+			return nil, err
+		}
 	}
 	return []estate.Op{{Put: next}}, nil
+}
+
+// unclaimed refuses a new principal under an object id that still has role
+// assignments: they were given to somebody who is gone, and whoever may only make
+// an identity must not make his heir.
+func (s *session) unclaimed(next record.Record) error {
+	var id principal.ID
+	switch r := next.(type) {
+	case directory.User:
+		id = r.ID
+	case directory.Group:
+		id = r.ID
+	case directory.ServicePrincipal:
+		id = r.ID
+	case directory.ManagedIdentity:
+		id = r.ID
+	default:
+		return nil
+	}
+	left := s.est.AssignmentsOf(id)
+	if len(left) == 0 {
+		return nil
+	}
+	return serve.Refuse(http.StatusConflict, "PrincipalIdInUse", fmt.Sprintf(
+		"The object id %s still has role assignment %s, of a principal that was deleted. Delete the assignment first, or make the principal under a new id.", id, left[0].ID))
 }
 
 // stamp says who made an assignment and when; what the caller says is ignored.
@@ -134,10 +178,8 @@ func (s *session) delete(d *wire.Delete) ([]estate.Op, error) {
 		if !ok {
 			return fmt.Errorf("delete %s: %w", key, estate.ErrNotFound)
 		}
-		for _, o := range toDelete(s.est, old) {
-			if err := s.need(o.action, o.at, o.attr); err != nil {
-				return err
-			}
+		if err := s.needAll(toDelete(s.est, old)); err != nil {
+			return err
 		}
 		ops = append(ops, estate.Op{Delete: key})
 		if !d.Dependents {

@@ -20,7 +20,6 @@ import (
 const (
 	actionPassword = "Microsoft.Directory/users/password/write"
 	actionSecret   = "Microsoft.Directory/applications/credentials/write"
-	actionRotate   = "Microsoft.Directory/signingKeys/rotate/action"
 	actionTrace    = "Microsoft.Directory/traces/read"
 )
 
@@ -42,6 +41,11 @@ func (d *Door) password(w http.ResponseWriter, r *http.Request, s *session) erro
 	}
 	if _, ok := s.est.User(id); !ok {
 		return fmt.Errorf("user %s: %w", id, estate.ErrNotFound)
+	}
+	if id != s.caller.ID {
+		if err := s.needAll(toGive(s.est, id, id)); err != nil {
+			return err
+		}
 	}
 	var in wire.Password
 	if err := serve.Decode(w, r, maxSmall, &in); err != nil {
@@ -65,6 +69,9 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	if _, ok := s.est.Application(app); !ok {
 		return fmt.Errorf("application %s: %w", app, estate.ErrNotFound)
 	}
+	if err := s.needAll(toActAs(s.est, app)); err != nil {
+		return err
+	}
 	var in wire.NewSecret
 	if err := serve.Decode(w, r, maxSmall, &in); err != nil {
 		return err
@@ -86,20 +93,6 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	return serve.JSON(w, http.StatusCreated, wire.Secret{
 		KeyID: secret.KeyID, Text: secret.Text.Reveal(), Hint: secret.Hint, Expires: secret.Expires.UTC(),
 	})
-}
-
-func (d *Door) rotate(w http.ResponseWriter, r *http.Request, s *session) error {
-	if d.conf.RotateKeys == nil {
-		return notHere()
-	}
-	if err := s.need(actionRotate, scope.Root, nil); err != nil {
-		return err
-	}
-	if err := d.conf.RotateKeys(r.Context(), s.caller.ID); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
 }
 
 func notHere() error {

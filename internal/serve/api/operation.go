@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
@@ -8,6 +9,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
@@ -82,6 +84,18 @@ func placesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 func toPut(est *estate.Snapshot, old, next record.Record) []operation {
 	ops := each(est, next, "write", nil)
 	switch next := next.(type) {
+	case directory.Membership:
+		if old == nil {
+			ops = append(ops, toGive(est, next.Group, next.Member)...)
+		}
+		return ops
+	case directory.FederatedCredential:
+		// Whoever can sign in as a principal has what it has (DIR-13).
+		ops = append(ops, toActAs(est, next.Owner)...)
+		if old != nil {
+			ops = append(ops, each(est, old, "write", nil)...)
+		}
+		return ops
 	case azurerbac.Assignment:
 		// The condition of a delegation speaks of the new assignment as @Request. An
 		// assignment that is written over goes away, and that is asked as well: else
@@ -110,11 +124,65 @@ func toPut(est *estate.Snapshot, old, next record.Record) []operation {
 
 // toDelete returns what the caller must be allowed in order to delete r.
 func toDelete(est *estate.Snapshot, r record.Record) []operation {
-	if a, ok := r.(azurerbac.Assignment); ok {
-		return each(est, r, "delete", assignmentAttributes(est, condition.Resource, a))
+	ops := each(est, r, "delete", nil)
+	switch r := r.(type) {
+	case azurerbac.Assignment:
+		return each(est, r, "delete", assignmentAttributes(est, condition.Resource, r))
+	case directory.Membership:
+		// Who leaves a group is no longer forbidden what the group is.
+		if who, ok := est.Resolve(r.Group); ok {
+			for _, g := range who.Denies {
+				ops = append(ops, operation{action: typeOf[record.DenyAssignment] + "/write", at: g.Scope})
+			}
+		}
 	}
-	return each(est, r, "delete", nil)
+	return ops
 }
+
+// toGive returns what it takes to give somebody all that a principal has: to
+// assign each of its roles to him. Else whoever may fill a group, or set a
+// password, could make himself owner of everything.
+func toGive(est *estate.Snapshot, of, to principal.ID) []operation {
+	who, ok := est.Resolve(of)
+	if !ok {
+		return nil
+	}
+	ops := make([]operation, 0, len(who.Azure))
+	for _, g := range who.Azure {
+		given := azurerbac.Assignment{Scope: g.Scope, Principal: to, Role: g.Assigned.Role}
+		ops = append(ops, operation{
+			action: typeOf[record.RoleAssignment] + "/write", at: g.Scope,
+			attr: assignmentAttributes(est, condition.Request, given),
+		})
+	}
+	// Admin groups of clusters are a matter of who may write the cluster.
+	for c := range est.Clusters() {
+		for _, admins := range c.AdminGroups {
+			if _, in := slices.BinarySearchFunc(who.Groups, admins, compareIDs); in || admins == of {
+				ops = append(ops, operation{action: typeOf[record.Cluster] + "/write", at: c.Scope})
+				break
+			}
+		}
+	}
+	return ops
+}
+
+// toActAs returns what it takes to get a credential of an application or managed
+// identity: to give what it has, an application in every tenant.
+func toActAs(est *estate.Snapshot, app directory.AppID) []operation {
+	var ops []operation
+	if mi, ok := est.ManagedIdentityByClient(app); ok {
+		ops = toGive(est, mi.ID, mi.ID)
+	}
+	for t := range est.Tenants() {
+		if sp, ok := est.ServicePrincipalOf(t.ID, app); ok {
+			ops = append(ops, toGive(est, sp.ID, sp.ID)...)
+		}
+	}
+	return ops
+}
+
+func compareIDs(a, b principal.ID) int { return bytes.Compare(a[:], b[:]) }
 
 func each(est *estate.Snapshot, r record.Record, verb string, attr attributes) []operation {
 	typ, places := placesOf(est, r)

@@ -250,6 +250,16 @@ func (s *Server) ClientConfig(client Files) ClientConfig {
 // The process must then end: only a new one can open the files again.
 func (s *Server) Failed() <-chan struct{} { return s.giveUp.failed }
 
+// Err says, after Failed, why etcd cannot go on. It is nil before.
+func (s *Server) Err() error {
+	select {
+	case <-s.giveUp.failed:
+		return errors.New(s.giveUp.reason)
+	default:
+		return nil
+	}
+}
+
 // Close ends the member. Close the clients first: it waits some seconds for
 // those that are still there. After a failure it leaves the files as they are.
 func (s *Server) Close() {

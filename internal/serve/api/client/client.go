@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,6 +27,10 @@ type Client struct {
 	// Token returns an access token for the audience api://gatehouse.
 	Token func(ctx context.Context) (string, error)
 	HTTP  *http.Client
+	// Renew, if set, returns another token than the one that the house has refused
+	// as no longer good, as after an emergency stop of the key that signed it. It is
+	// asked once for each request.
+	Renew func(ctx context.Context) (string, error)
 	// AtLeast, when positive, makes the house answer from that revision or later.
 	// Commits raise it, so that who writes reads what he wrote, whichever replica
 	// answers. A Client is therefore not safe for concurrent use.
@@ -116,6 +121,57 @@ func (c *Client) RotateKeys(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, wire.PathRotate, nil, struct{}{}, nil)
 }
 
+// Keys returns the signing keys, chain by chain in the order in which they sign.
+func (c *Client) Keys(ctx context.Context) (out wire.Keys, err error) {
+	return out, c.do(ctx, http.MethodGet, wire.PathKeys, nil, nil, &out)
+}
+
+// StopKey removes a signing key at once; its tokens are refused from then on.
+func (c *Client) StopKey(ctx context.Context, kid string) error {
+	return c.do(ctx, http.MethodPost, wire.PathStopKey, nil, wire.StopKey{ID: kid}, nil)
+}
+
+// SetIssuing stops all signing, or lets it go on.
+func (c *Client) SetIssuing(ctx context.Context, ask wire.Issuing) error {
+	return c.do(ctx, http.MethodPost, wire.PathIssuing, nil, ask, nil)
+}
+
+// Audit yields the audit records from a number on. It ends after the first error.
+func (c *Client) Audit(ctx context.Context, since int64) iter.Seq2[wire.AuditRecord, error] {
+	return func(yield func(wire.AuditRecord, error) bool) {
+		for since = max(since, 1); since > 0; {
+			var page wire.Audit
+			q := url.Values{"since": {strconv.FormatInt(since, 10)}}
+			if err := c.do(ctx, http.MethodGet, wire.PathAudit, q, nil, &page); err != nil {
+				yield(wire.AuditRecord{}, err)
+				return
+			}
+			for _, r := range page.Records {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			since = page.Next
+		}
+	}
+}
+
+// VerifyAudit lets the house check the whole audit log.
+func (c *Client) VerifyAudit(ctx context.Context) (out wire.AuditVerdict, err error) {
+	return out, c.do(ctx, http.MethodGet, wire.PathVerify, nil, nil, &out)
+}
+
+// Attach returns what an attached cluster needs in order to ask the house. Each
+// call issues another certificate.
+func (c *Client) Attach(ctx context.Context, cluster scope.Scope) (out wire.Attachment, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathAttach, nil, wire.ClusterRef{Scope: cluster.String()}, &out)
+}
+
+// Examine lets the doctor look at a cluster that the house runs.
+func (c *Client) Examine(ctx context.Context, cluster scope.Scope) (out wire.Findings, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathExamine, nil, wire.ClusterRef{Scope: cluster.String()}, &out)
+}
+
 // AdminKubeconfig returns a kubeconfig with a local administrator's certificate.
 func (c *Client) AdminKubeconfig(ctx context.Context, cluster scope.Scope) ([]byte, error) {
 	var out wire.Kubeconfig
@@ -132,28 +188,12 @@ func (c *Client) Access(ctx context.Context, cluster scope.Scope) (out wire.Acce
 const maxAnswer = 1 << 30
 
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, in, out any) error {
-	req, err := c.request(ctx, method, path, q, in)
-	if err != nil {
+	body, err := c.send(ctx, method, path, q, in, c.Token)
+	if refused, ok := errors.AsType[*Error](err); ok && refused.Status == http.StatusUnauthorized && c.Renew != nil {
+		body, err = c.send(ctx, method, path, q, in, c.Renew)
+	}
+	if err != nil || out == nil {
 		return err
-	}
-	client := c.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask the house: %w", err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read the answer of the house: %w", err)
-	}
-	if res.StatusCode >= http.StatusMultipleChoices {
-		return refusal(res, body)
-	}
-	if out == nil {
-		return nil
 	}
 	// Unknown members are skipped: the house may be newer than this client.
 	if err := json.Unmarshal(body, out); err != nil {
@@ -162,7 +202,32 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, in, 
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, method, path string, q url.Values, in any) (*http.Request, error) {
+// send returns the body of an answer that is no refusal.
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, in any, bearer func(context.Context) (string, error)) ([]byte, error) {
+	req, err := c.request(ctx, method, path, q, in, bearer)
+	if err != nil {
+		return nil, err
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the house: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of the house: %w", err)
+	}
+	if res.StatusCode >= http.StatusMultipleChoices {
+		return nil, refusal(res, body)
+	}
+	return body, nil
+}
+
+func (c *Client) request(ctx context.Context, method, path string, q url.Values, in any, bearer func(context.Context) (string, error)) (*http.Request, error) {
 	if c.AtLeast > 0 {
 		if q == nil {
 			q = url.Values{}
@@ -188,10 +253,10 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.Token == nil {
+	if bearer == nil {
 		return nil, errors.New("ask the house: nobody is signed in")
 	}
-	raw, err := c.Token(ctx)
+	raw, err := bearer(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the house: %w", err)
 	}

@@ -22,8 +22,15 @@ const (
 	PathTrace    = "/gatehouse/v1/trace"
 	PathPassword = "/gatehouse/v1/users/{id}/password"
 	PathSecrets  = "/gatehouse/v1/applications/{app}/secrets"
+	PathKeys     = "/gatehouse/v1/keys"
 	PathRotate   = "/gatehouse/v1/keys/rotate"
+	PathStopKey  = "/gatehouse/v1/keys/stop"
+	PathIssuing  = "/gatehouse/v1/keys/issuing"
+	PathAudit    = "/gatehouse/v1/audit"
+	PathVerify   = "/gatehouse/v1/audit/verify"
 	PathAdmin    = "/gatehouse/v1/clusters/admin-kubeconfig"
+	PathAttach   = "/gatehouse/v1/clusters/attachment"
+	PathExamine  = "/gatehouse/v1/clusters/examine"
 	PathAccess   = "/gatehouse/v1/clusters/user-access"
 )
 

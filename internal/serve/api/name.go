@@ -1,0 +1,66 @@
+package api
+
+import (
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+)
+
+// nameOf names a record for people, with the names that its references have in est.
+func nameOf(est *estate.Snapshot, rec record.Record) string {
+	who := func(id principal.ID) string {
+		if p, ok := est.Principal(id); ok {
+			return p.Name
+		}
+		return id.String()
+	}
+	switch r := rec.(type) {
+	case directory.Tenant:
+		if len(r.Domains) > 0 {
+			return r.Domains[0]
+		}
+		return r.DisplayName
+	case directory.User:
+		return r.UserPrincipalName
+	case directory.Group:
+		return r.DisplayName
+	case directory.Membership:
+		return who(r.Member) + " in " + who(r.Group)
+	case directory.Application:
+		return r.DisplayName
+	case directory.ServicePrincipal:
+		return r.DisplayName
+	case directory.ManagedIdentity:
+		return r.DisplayName
+	case resource.Cluster:
+		return r.Name
+	case resource.Group:
+		return r.Name
+	case azurerbac.Definition:
+		return r.RoleName
+	case azurerbac.Assignment:
+		role := r.Role.String()
+		if d, ok := est.Definition(r.Role); ok {
+			role = d.RoleName
+		}
+		return role + " at " + r.Scope.String() + " to " + who(r.Principal)
+	case azurerbac.DenyAssignment:
+		return r.Name
+	case kuberbac.Role:
+		return inNamespace(r.Namespace, r.Name) + " of " + r.Cluster.Name()
+	case kuberbac.Binding:
+		return inNamespace(r.Namespace, r.Name) + " of " + r.Cluster.Name()
+	}
+	return ""
+}
+
+func inNamespace(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return namespace + "/" + name
+}
