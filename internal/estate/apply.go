@@ -68,7 +68,7 @@ func (e *editor) put(r record.Record) error {
 	var err error
 	switch r := r.(type) {
 	case directory.Tenant:
-		e.world().tenants[r.ID] = &r
+		err = e.putTenant(r)
 	case directory.User:
 		err = e.putUser(r)
 	case directory.Group:
@@ -191,8 +191,37 @@ func (e *editor) edit(id principal.ID, change func(n *node)) {
 func (e *editor) putPrincipal(id principal.ID, kind principal.Kind, r record.Record) error {
 	if n, ok := e.s.nodes.get(id); ok && n.rec != nil && n.kind != kind {
 		return fmt.Errorf("object id %s is that of a %s: %w", id, n.kind, ErrExists)
+	} else if ok && n.rec != nil && tenantOf(n.rec) != tenantOf(r) {
+		// What it was given was given to somebody of that tenant (DIR-14).
+		return fmt.Errorf("tenant of a principal: %w", ErrImmutable)
 	}
 	e.edit(id, func(n *node) { n.rec, n.kind = r, kind })
+	return nil
+}
+
+func tenantOf(r record.Record) directory.TenantID {
+	switch r := r.(type) {
+	case directory.User:
+		return r.Tenant
+	case directory.Group:
+		return r.Tenant
+	case directory.ServicePrincipal:
+		return r.Tenant
+	case directory.ManagedIdentity:
+		return r.Tenant
+	}
+	return directory.TenantID{}
+}
+
+func (e *editor) putTenant(t directory.Tenant) error {
+	for _, other := range e.s.world.tenants {
+		for _, d := range t.Domains {
+			if other.ID != t.ID && slices.Contains(other.Domains, d) {
+				return fmt.Errorf("domain %s is that of tenant %s: %w", d, other.ID, ErrExists)
+			}
+		}
+	}
+	e.world().tenants[t.ID] = &t
 	return nil
 }
 

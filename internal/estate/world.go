@@ -163,3 +163,12 @@ func (w *world) get(key record.Key) (record.Record, bool) {
 	}
 	return nil, false
 }
+
+// ManagementGroup returns the management group at a scope.
+func (s *Snapshot) ManagementGroup(sc scope.Scope) (resource.ManagementGroup, bool) {
+	mg, ok := s.world.mgs[sc]
+	if !ok {
+		return resource.ManagementGroup{}, false
+	}
+	return *mg, true
+}
