@@ -47,7 +47,7 @@ func TestBombs(t *testing.T) {
 				}
 				took = append(took, time.Since(start))
 			}
-			if best := slices.Min(took); best > 50*time.Millisecond {
+			if best := slices.Min(took); best > 50*time.Millisecond && !raced {
 				t.Errorf("answered in %v, want at most 50ms", best)
 			}
 		})

@@ -21,7 +21,7 @@
 //	KubeRole.cluster          the unique name of a cluster; so too KubeBinding.cluster
 //	                          and the annotation gatehouse.io/cluster
 //
-// Scopes may be written in any letter case. docs/guides/estate-files.md tells this
+// Scopes may be written in any letter case. docs/guides/estate-format.md tells this
 // to people, and what the strict reader refuses.
 package manifest
 

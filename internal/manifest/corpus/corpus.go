@@ -29,7 +29,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/tools/txtar"
 
 	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
