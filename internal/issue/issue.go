@@ -25,7 +25,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
-// Lifetimes. See docs/divergences.d/oidc.md for where and why they differ from
+// Lifetimes. See docs/divergences.md for where and why they differ from
 // Entra's.
 const (
 	// AccessLife is how long access and id tokens are valid.
