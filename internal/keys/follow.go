@@ -19,7 +19,7 @@ import (
 func (r *Ring) follow(ctx context.Context) {
 	tick := time.NewTicker(r.Poll)
 	defer tick.Stop()
-	answered, failing := time.Now(), false
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,7 +29,6 @@ func (r *Ring) follow(ctx context.Context) {
 		_, err := r.refresh(ctx)
 		switch {
 		case err == nil:
-			answered = time.Now()
 			if failing {
 				r.Log.Info("keys: the store answers again")
 			}
@@ -39,14 +38,19 @@ func (r *Ring) follow(ctx context.Context) {
 			if !failing {
 				r.Log.Warn("keys: cannot read the signing keys", "error", err)
 			}
-			// The monotonic clock stands still while a machine sleeps; the wall clock
-			// does not.
-			if max(time.Since(answered), time.Now().Round(0).Sub(answered.Round(0))) > r.MaxAge {
+			if r.tooOld() {
 				r.withdraw(err)
 			}
 		}
 		failing = err != nil
 	}
+}
+
+// tooOld reports whether the store last answered longer than MaxAge ago. The
+// monotonic clock stands still while a machine sleeps; the wall clock does not.
+func (r *Ring) tooOld() bool {
+	asked := r.asked.Load()
+	return asked == nil || max(time.Since(*asked), time.Now().Round(0).Sub(asked.Round(0))) > r.MaxAge
 }
 
 func (r *Ring) withdraw(why error) {
@@ -68,12 +72,14 @@ func (r *Ring) refresh(ctx context.Context) (*view, error) {
 	defer cancel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	asked := time.Now()
 	item, err := r.State.Private(ctx, bucket, headID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("read the signing keys: %w", err)
 	}
 	old := r.view.Load()
 	if old != nil && old.err == nil && old.rev == item.Rev {
+		r.asked.Store(&asked)
 		return old, nil
 	}
 	v := &view{rev: item.Rev, chains: make(map[chainID]chain)}
@@ -115,6 +121,7 @@ func (r *Ring) refresh(ctx context.Context) (*view, error) {
 		return nil, fmt.Errorf("read the signing keys: %w", err)
 	}
 	r.view.Store(v)
+	r.asked.Store(&asked)
 	return v, nil
 }
 

@@ -146,6 +146,7 @@ func (c Config) withDefaults() (Config, error) {
 type Ring struct {
 	Config
 	view    atomic.Pointer[view]
+	asked   atomic.Pointer[time.Time] // when the store was last asked, and then answered
 	mu      sync.Mutex // one refresh at a time, so that no older view replaces a newer one
 	tending sync.Mutex // one at a time makes keys; a stop never waits for it
 	pool    pool
@@ -183,8 +184,14 @@ func (r *Ring) Close() error {
 }
 
 // Set returns the keys that verifiers accept, of all tenants and purposes. It
-// costs one atomic load. It is empty when the keys may be out of date.
-func (r *Ring) Set() token.KeySet { return r.view.Load().set }
+// costs two atomic loads. It is empty when the keys may be out of date: whoever
+// is stopped and goes on asks before the follower had its turn.
+func (r *Ring) Set() token.KeySet {
+	if r.tooOld() {
+		return token.KeySet{}
+	}
+	return r.view.Load().set
+}
 
 // Current returns the key that signs for a tenant and purpose now. The error is
 // ErrStopped, ErrNoKey or ErrStale.
@@ -193,6 +200,8 @@ func (r *Ring) Current(tenant directory.TenantID, purpose token.Purpose) (token.
 	switch {
 	case v.err != nil:
 		return token.SigningKey{}, v.err
+	case r.tooOld():
+		return token.SigningKey{}, ErrStale
 	case v.head.Stopped:
 		return token.SigningKey{}, ErrStopped
 	}
