@@ -1,12 +1,15 @@
 package house
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/gatehouse-io/gatehouse/internal/store"
 )
 
 // A Dir is the data directory of one house. Nobody but its owner may look into it.
@@ -111,4 +114,21 @@ func write(path string, data []byte) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return os.Rename(tmp.Name(), path)
+}
+
+// joins checks that a directory may be bound to the store in an external etcd: a
+// further replica brings the key of the others, which only a first one makes.
+func (d Dir) joins(ctx context.Context, kv store.KV) error {
+	_, err := os.Stat(d.path("key"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	page, err := kv.Range(ctx, store.Prefix, "", 1, 0)
+	if err != nil {
+		return fmt.Errorf("look into the external etcd: %w", err)
+	}
+	if len(page.Items) > 0 {
+		return fmt.Errorf("the external etcd holds a store already: to run a further replica of it, copy the file key from the data directory of another replica to %s", d.path("key"))
+	}
+	return nil
 }

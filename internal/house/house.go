@@ -237,6 +237,11 @@ func (h *House) open(ctx, background context.Context, first bool) error {
 		return err
 	}
 	h.closers = append(h.closers, func() { kv.Close() })
+	if h.conf.External != nil {
+		if err := dir.joins(ctx, kv); err != nil {
+			return err
+		}
+	}
 	key, err := store.LoadKey(dir.path("key"), first)
 	if err != nil {
 		return err

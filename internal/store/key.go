@@ -13,8 +13,11 @@ import (
 // The layout of the database. The audit chain's head lies beside the estate and
 // not beside the audit records, so that one watch of the prefix watched brings
 // each change together with its place in the chain.
+// Prefix is where all keys of a store lie.
+const Prefix = "/gatehouse/v1/"
+
 const (
-	root          = "/gatehouse/v1/"
+	root          = Prefix
 	metaKey       = root + "meta"
 	watched       = root + "estate"
 	headKey       = root + "estate-head"

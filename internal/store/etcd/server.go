@@ -65,7 +65,8 @@ type Server struct {
 	guard  sync.WaitGroup
 	giveUp *giveUp
 	// closing quiets etcd's log.
-	closing atomic.Bool
+	closing   atomic.Bool
+	closeOnce sync.Once
 }
 
 // Start runs the embedded member and returns when it takes requests.
@@ -221,6 +222,7 @@ func (s *Server) config() (*embed.Config, func(), error) {
 type giveUp struct {
 	once   sync.Once
 	failed chan struct{}
+
 	reason string // to be read once failed is closed
 }
 
@@ -262,7 +264,9 @@ func (s *Server) Err() error {
 
 // Close ends the member. Close the clients first: it waits some seconds for
 // those that are still there. After a failure it leaves the files as they are.
-func (s *Server) Close() {
+func (s *Server) Close() { s.closeOnce.Do(s.close) }
+
+func (s *Server) close() {
 	s.closing.Store(true)
 	s.stop()
 	s.guard.Wait()
