@@ -23,7 +23,7 @@ import (
 
 // Commands are all commands of this package.
 func Commands() []cli.Command {
-	return []cli.Command{newUp, newServe, newKubeconfig, newCredential, newLogin, newLogout, newTrace}
+	return []cli.Command{newUp, newServe, newKubeconfig, newCredential, newLogin, newLogout, newTrace, newTour}
 }
 
 // DataDir is where a house keeps its state and its clients find it:

@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -9,18 +10,27 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/cli"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+	"github.com/gatehouse-io/gatehouse/internal/tour"
 )
 
 func newTrace(env *cli.Env) *cobra.Command {
 	var (
 		user, cluster string
 		limit         int
+		list          bool
 	)
 	cmd := &cobra.Command{
 		Use:   "trace",
-		Short: "Show the latest requests step by step: who, which token, which groups, which answer and why",
+		Short: "Show the way of a request: who, which token, which groups, who said what and why",
+		Long: `Show the way of somebody's latest request in ten steps, from kubectl to the
+answer: which token was issued and checked, which groups were found, which
+authorizer said what, and why.
+
+Without --user, or with --events, list what the doors of the house did lately,
+one line an event.`,
 		Example: `  gatehouse trace --user faye@teknews.cloud
-  gatehouse trace --cluster aks-1 --limit 20 -o json`,
+  gatehouse trace --user faye@teknews.cloud --cluster aks-1 -o json
+  gatehouse trace --events --limit 20`,
 		Args: cobra.NoArgs,
 		RunE: cli.Run(func(cmd *cobra.Command, _ []string) error {
 			url := cli.Server(cmd, env)
@@ -31,7 +41,26 @@ func newTrace(env *cli.Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			events, err := c.Trace(cmd.Context(), user, cluster, limit)
+			at := ""
+			if cluster != "" {
+				scope, err := clusterScope(cmd, env, cluster)
+				if err != nil {
+					return err
+				}
+				at = scope.String()
+			}
+			if user != "" && !list {
+				flow, err := tour.Trace(cmd.Context(), c, user, at)
+				if err != nil {
+					return err
+				}
+				if done, err := cli.Machine(cmd, env, flow); done {
+					return err
+				}
+				printFlow(env.Stdout, flow, colours(env))
+				return nil
+			}
+			events, err := c.Trace(cmd.Context(), user, at, limit)
 			if err != nil {
 				return err
 			}
@@ -48,18 +77,41 @@ func newTrace(env *cli.Env) *cobra.Command {
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&user, "user", "", "only of this user, by `name` or object id")
-	f.StringVar(&cluster, "cluster", "", "only of this cluster, by `scope` or name")
-	f.IntVar(&limit, "limit", 50, "at most this many, the latest")
+	f.StringVar(&user, "user", "", "of this user, by `name` or object id")
+	f.StringVar(&cluster, "cluster", "", "on this cluster alone, by `name` or scope")
+	f.BoolVar(&list, "events", false, "list events, not the way of one request")
+	f.IntVar(&limit, "limit", 50, "list at most this many events, the latest")
 	return cmd
 }
+
+// printFlow tells the steps of a request, one paragraph each.
+func printFlow(w io.Writer, f tour.Flow, paint tour.Paint) {
+	for _, s := range f.Steps {
+		at := strings.Repeat(" ", len(clock))
+		if !s.At.IsZero() {
+			at = s.At.Local().Format(clock)
+		}
+		text := strings.ReplaceAll(s.Text, "\n", "\n"+strings.Repeat(" ", len(clock)+25))
+		if s.Skipped && paint != nil {
+			text = paint("dim", text)
+		}
+		mark := " "
+		if s.Skipped {
+			mark = "-"
+		}
+		fmt.Fprintf(w, "%2d. %-18s %s %s %s\n", s.Number, s.Title, at, mark, text)
+	}
+}
+
+// clock is how the time of a step is written.
+const clock = "15:04:05.000"
 
 // line tells one event as a sentence.
 func line(e wire.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %-5s %-13s %s", e.At.Local().Format(time.TimeOnly+".000"), e.Door, e.Effect, who(e))
 	if k := e.Kube; k != nil {
-		fmt.Fprintf(&b, "  %s", request(*k))
+		fmt.Fprintf(&b, "  %s", tour.Request(*k))
 	}
 	if e.Cluster != "" {
 		fmt.Fprintf(&b, "  on %s", e.Cluster[strings.LastIndexByte(e.Cluster, '/')+1:])
@@ -84,24 +136,4 @@ func who(e wire.Event) string {
 		return e.ID
 	}
 	return "-"
-}
-
-func request(k wire.Kube) string {
-	if k.Path != "" {
-		return k.Verb + " " + k.Path
-	}
-	what := k.Resource
-	if k.Subresource != "" {
-		what += "/" + k.Subresource
-	}
-	if k.APIGroup != "" {
-		what += "." + k.APIGroup
-	}
-	if k.Name != "" {
-		what += " " + k.Name
-	}
-	if k.Namespace != "" {
-		what += " in " + k.Namespace
-	}
-	return k.Verb + " " + what
 }
