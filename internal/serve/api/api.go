@@ -140,7 +140,7 @@ func (d *Door) handle(h handler) http.Handler {
 		if err != nil {
 			return err
 		}
-		if r.Body == http.NoBody {
+		if r.ContentLength == 0 { // over HTTP/2 no body is not http.NoBody
 			return h(w, r, s)
 		}
 		return serve.Body(w, r, maxChanges, func(body []byte) error {
