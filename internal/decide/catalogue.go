@@ -42,6 +42,15 @@ func catalogue(groups map[string][]string) map[groupResource]bool {
 	return m
 }
 
+// knownGroups are the API groups of known.
+var knownGroups = func() map[string]bool {
+	m := make(map[string]bool)
+	for k := range known {
+		m[k.group] = true
+	}
+	return m
+}()
+
 // servedPaths are the first segments of the paths that kube-apiserver serves
 // besides resources (same reference).
 var servedPaths = map[string]bool{

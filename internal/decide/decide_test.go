@@ -140,12 +140,16 @@ func TestDecide(t *testing.T) {
 	)
 	at := func(req decide.Request, sc scope.Scope) decide.Request { req.Scope = sc; return req }
 	when := func(req decide.Request, tm time.Time) decide.Request { req.Now = tm; return req }
+	group := func(req decide.Request, g string) decide.Request { req.Kube.APIGroup = g; return req }
 	for _, tt := range []struct {
 		law    string
 		req    decide.Request
 		effect decide.Effect
 		reason decide.Reason
 	}{
+		{"everything of a custom group is not a reader's", group(ask(1, "get", "*", ""), "example.com"), decide.NoOpinion, decide.NoGrant},
+		{"everything of every group meets a prohibition of some of it", group(ask(1, "get", "*", ""), "*"), decide.Deny, decide.DenyAssignment},
+		{"a condition on one custom resource is not about all of them", group(ask(7, "get", "*", ""), "example.com"), decide.NoOpinion, decide.NoGrant},
 		{"a reader reads", ask(1, "list", "pods", "dev"), decide.Allow, decide.Granted},
 		{"a reader reads logs", ask(1, "get", "pods/log", "dev"), decide.Allow, decide.Granted},
 		{"a reader writes nothing", ask(1, "create", "pods", "dev"), decide.NoOpinion, decide.NoGrant},

@@ -142,7 +142,11 @@ func (q *question) appendKube(a *kuberbac.Attributes) {
 	}
 	own := false
 	switch {
-	case a.Resource == "*" || a.APIGroup == "*" || known[groupResource{a.APIGroup, a.Resource}]:
+	case a.APIGroup == "*" || a.APIGroup == "" && a.Resource == "*":
+		// Everything of some group is asked for as everything: the broader question
+		// is refused more often, never less.
+		b = append(b, '*')
+	case a.Resource == "*" && knownGroups[a.APIGroup], known[groupResource{a.APIGroup, a.Resource}]:
 		if a.APIGroup != "" {
 			b = append(appendLower(b, a.APIGroup), '/')
 		}

@@ -200,7 +200,7 @@ func newAzureWorld(seed uint64) *azureWorld {
 		w.role(n)
 	}
 	w.assignments()
-	for n := range w.rnd.IntN(3) {
+	for n := range 1 + w.rnd.IntN(3) {
 		w.deny(n)
 	}
 	return w
