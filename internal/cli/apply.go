@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -150,13 +149,7 @@ func readFiles(env *Env, from []string) (manifest.Files, error) {
 
 // confirm asks the person at the terminal.
 func confirm(env *Env, changes []manifest.Change) bool {
-	fmt.Fprintf(env.Stderr, "Make %s? [y/N] ", plural(len(changes), "change"))
-	answer, _ := bufio.NewReader(env.Stdin).ReadString('\n')
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return true
-	}
-	return false
+	return Confirm(env, "Make "+plural(len(changes), "change")+"?")
 }
 
 // A changeView is a change as machines read it.

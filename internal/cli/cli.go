@@ -89,9 +89,7 @@ func openDir(dir string) (fs.FS, error) {
 func Main(ctx context.Context, args []string, env Env, more ...Command) int {
 	env.fill()
 	root := newRoot(&env)
-	for _, c := range more {
-		root.AddCommand(c(&env))
-	}
+	extend(root, &env, more)
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)

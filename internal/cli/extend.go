@@ -1,10 +1,16 @@
 package cli
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 )
 
 // What commands of other packages need in order to be like the ones here.
@@ -55,4 +61,108 @@ func Source(cmd *cobra.Command, env *Env) (Looker, error) {
 		o.server = f.Value.String()
 	}
 	return o.open(cmd.Context(), env)
+}
+
+// below is the annotation that names the command that another is a part of.
+const below = "below"
+
+// Below makes a command a part of one of this package, such as user.
+func Below(parent string, c Command) Command {
+	return func(env *Env) *cobra.Command {
+		cmd := c(env)
+		cmd.Annotations = map[string]string{below: parent}
+		return cmd
+	}
+}
+
+// house is the group of the commands of other packages in --help.
+const house = "house"
+
+// extend adds commands of other packages to the root, or to what they are below.
+func extend(root *cobra.Command, env *Env, more []Command) {
+	if len(more) > 0 {
+		root.AddGroup(&cobra.Group{ID: house, Title: "The house:"})
+	}
+	for _, c := range more {
+		cmd := c(env)
+		if parent, _, err := root.Find([]string{cmd.Annotations[below]}); err == nil && parent != root {
+			parent.AddCommand(cmd)
+			continue
+		}
+		cmd.GroupID = house
+		root.AddCommand(cmd)
+	}
+}
+
+// Words is a command that has only commands below it.
+func Words(use, short, long, example string, below ...*cobra.Command) *cobra.Command {
+	cmd := words(use, short, long, example, below...)
+	cmd.GroupID = ""
+	return cmd
+}
+
+// Exactly is cobra.ExactArgs with words for what is missing.
+func Exactly(names ...string) cobra.PositionalArgs { return exactly(names...) }
+
+// Table prints rows under a heading; a heading in parentheses is for wide only.
+func Table(cmd *cobra.Command, env *Env, heading []string, rows [][]string) {
+	optionsOf(cmd).table(env.Stdout, heading, rows)
+}
+
+// Complete makes the shell complete the argument at a position from the estate
+// that is asked.
+func Complete(env *Env, at int, names func(*estate.Snapshot) []string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeArgs(env, optionsOf(cmd), at, names)(cmd, args, start)
+	}
+}
+
+// Names for Complete.
+var (
+	People   = people
+	Clusters = clusters
+)
+
+// FindUser looks up a user by name or object id; FindPrincipal anybody, by display
+// name as well. Whoever is not found is a mistake in the command.
+func FindUser(est *estate.Snapshot, who string) (directory.User, error) { return findUser(est, who) }
+
+// FindPrincipal looks up a principal of any kind.
+func FindPrincipal(est *estate.Snapshot, who string) (estate.Principal, error) {
+	return findPrincipal(est, who)
+}
+
+// FindCluster looks up a cluster by name or scope.
+func FindCluster(est *estate.Snapshot, name string) (resource.Cluster, error) {
+	return findCluster(est, name)
+}
+
+// Confirm asks the person at the terminal to agree.
+func Confirm(env *Env, question string) bool {
+	fmt.Fprintf(env.Stderr, "%s [y/N] ", question)
+	answer, _ := bufio.NewReader(env.Stdin).ReadString('\n')
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true
+	}
+	return false
+}
+
+// Colour marks what is good or bad, for a person who has not refused colours.
+func Colour(env *Env, good bool, text string) string {
+	if good {
+		return env.colour(green, text)
+	}
+	return env.colour(red, text)
+}
+
+// optionsOf reads the flags that every command has.
+func optionsOf(cmd *cobra.Command) *options {
+	o := &options{output: "table"}
+	for name, to := range map[string]*string{"estate": &o.estate, "server": &o.server, "output": &o.output} {
+		if f := cmd.Flag(name); f != nil {
+			*to = f.Value.String()
+		}
+	}
+	return o
 }

@@ -9,6 +9,9 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"golang.org/x/oauth2"
 
 	"github.com/gatehouse-io/gatehouse/internal/cli"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -23,7 +26,9 @@ import (
 
 // Commands are all commands of this package.
 func Commands() []cli.Command {
-	return []cli.Command{newUp, newServe, newKubeconfig, newCredential, newLogin, newLogout, newTrace, newTour}
+	return []cli.Command{newUp, newServe, newKubeconfig, newCredential, newLogin, newLogout, newTrace, newTour,
+		newWhoAmI, newApp, newKeys, newAudit, cli.Below("user", newSetPassword),
+		cli.Below("cluster", newAttach), cli.Below("cluster", newDetach), cli.Below("cluster", newClusterSet), cli.Below("cluster", newDoctor)}
 }
 
 // DataDir is where a house keeps its state and its clients find it:
@@ -70,13 +75,19 @@ func dial(ctx context.Context, getenv func(string) string, url string) (*client.
 	if err != nil {
 		return nil, err
 	}
-	return &client.Client{Base: url, HTTP: hc, Token: func(ctx context.Context) (string, error) {
-		tok, err := signin.Token(ctx, conf)
-		if err != nil {
-			return "", err
+	with := func(get func(context.Context, signin.Config) (*oauth2.Token, error)) func(context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) {
+			tok, err := get(ctx, conf)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				return "", client.Silent(url)
+			}
+			if err != nil {
+				return "", err
+			}
+			return tok.AccessToken, nil
 		}
-		return tok.AccessToken, nil
-	}}, nil
+	}
+	return &client.Client{Base: url, HTTP: hc, Token: with(signin.Token), Renew: with(signin.Renew)}, nil
 }
 
 // session is how to sign in to the management API of a house.

@@ -31,7 +31,7 @@ type houseFlags struct {
 	endpoints                                     []string
 	etcdCert, etcdKey, etcdCA                     string
 	maxAge                                        time.Duration
-	verbose                                       bool
+	resume, verbose                               bool
 }
 
 func (h *houseFlags) register(cmd *cobra.Command) {
@@ -47,6 +47,7 @@ func (h *houseFlags) register(cmd *cobra.Command) {
 	f.StringVar(&h.etcdKey, "etcd-key-file", "", "its key `file`")
 	f.StringVar(&h.etcdCA, "etcd-ca-file", "", "authority `file` of --etcd")
 	f.DurationVar(&h.maxAge, "max-age", 0, "how old a replica's view may be before it stops allowing (default 5s)")
+	f.BoolVar(&h.resume, "resume-issuing", false, "issue tokens again after gatehouse keys stop-issuing")
 	f.BoolVarP(&h.verbose, "verbose", "v", false, "log more")
 }
 
@@ -56,7 +57,7 @@ func (h *houseFlags) config(env *cli.Env, log *slog.Logger) house.Config {
 		dir = DataDir(env.Getenv)
 	}
 	conf := house.Config{Dir: dir, Listen: h.listen, WebhookListen: h.webhook, Authority: strings.TrimSuffix(h.authority, "/"),
-		Names: h.names, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, Log: log}
+		Names: h.names, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, ResumeIssuing: h.resume, Log: log}
 	if len(h.endpoints) > 0 {
 		conf.External = &etcd.ClientConfig{Endpoints: h.endpoints, TLS: etcd.Files{Cert: h.etcdCert, Key: h.etcdKey, CA: h.etcdCA}}
 	}
@@ -123,9 +124,11 @@ func up(ctx context.Context, env *cli.Env, h houseFlags, empty bool) error {
 	}
 	h.kube = kube
 	conf := h.config(env, nil)
-	if err := os.MkdirAll(string(conf.Dir), 0o700); err != nil {
+	// Before anything is written: the directory may be another house's.
+	if conf.Lock, err = conf.Dir.Lock(); err != nil {
 		return err
 	}
+	defer conf.Lock.Unlock()
 	logFile, err := os.OpenFile(filepath.Join(string(conf.Dir), "gatehouse.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -147,7 +150,7 @@ func up(ctx context.Context, env *cli.Env, h houseFlags, empty bool) error {
 	}
 	return runHouse(ctx, conf, func(running *house.House) error {
 		fmt.Fprintf(env.Stderr, "%6.1f s  up\n\n", time.Since(start).Seconds())
-		return greet(env.Stdout, running, conf, empty)
+		return greet(env.Stdout, running, conf)
 	})
 }
 
@@ -156,6 +159,9 @@ func runHouse(ctx context.Context, conf house.Config, ready func(*house.House) e
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	running, err := house.Start(ctx, conf)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return errors.New("interrupted while starting; the next start goes on from there")
+	}
 	if err != nil {
 		return err
 	}
@@ -176,18 +182,19 @@ func runHouse(ctx context.Context, conf house.Config, ready func(*house.House) e
 }
 
 // greet says what runs and what to do with it.
-func greet(w io.Writer, running *house.House, conf house.Config, empty bool) error {
+func greet(w io.Writer, running *house.House, conf house.Config) error {
 	fmt.Fprintf(w, "Identity plane  %s\n", running.Authority())
 	fmt.Fprintf(w, "Data            %s\n", conf.Dir)
+	est := running.Store().Current()
 	var first string
-	for c := range running.Store().Current().Clusters() {
+	for c := range est.Clusters() {
 		fmt.Fprintf(w, "Cluster         %-8s %s\n", c.Name, c.Endpoint)
-		if first == "" {
+		if first == "" && c.Endpoint != "" && c.EntraSignIn {
 			first = c.Name
 		}
 	}
-	if empty || first == "" {
-		_, err := fmt.Fprintf(w, "\nWhat you have: gatehouse whoami; make people with gatehouse user create --help\n")
+	if _, sampled := est.UserByName("faye@teknews.cloud"); !sampled || first == "" {
+		_, err := fmt.Fprintf(w, "\nIn another terminal: gatehouse whoami; make people with gatehouse user create --help\nCtrl-C stops everything; the next start finds it again.\n")
 		return err
 	}
 	kubectl := "kubectl"
@@ -206,13 +213,18 @@ Ctrl-C stops everything; the next start finds it again.
 	return err
 }
 
-// samplePassword returns the password of the sample's people, made on first use.
+// samplePassword returns the password of the sample's people, made on the first
+// start. A house that was begun without them needs none.
 func samplePassword(dir house.Dir) (string, error) {
 	data, err := os.ReadFile(dir.SamplePassword())
 	if err == nil {
 		return strings.TrimSpace(string(data)), nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	// The operator's credential is the last thing that a first start writes.
+	if _, err := os.Stat(dir.Operator()); !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
 	password := rand.Text()

@@ -323,6 +323,9 @@ func whoAmI(w http.ResponseWriter, _ *http.Request, s *session) error {
 		ID: s.caller.ID.String(), Kind: string(s.caller.Kind), Name: s.caller.Name, Tenant: s.tenant.String(),
 		Groups: make([]string, len(s.caller.Groups)), Revision: s.est.Revision(),
 	}
+	if p, ok := s.est.Principal(s.caller.ID); ok {
+		who.Name = p.Name // Kubernetes calls a program by its id, people do not
+	}
 	for i, g := range s.caller.Groups {
 		who.Groups[i] = g.String()
 	}

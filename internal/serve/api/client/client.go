@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/go-json-experiment/json"
 
@@ -44,6 +45,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("(%s) %s", e.Code, e.Message) }
+
+// Silent is the error about a house that does not run.
+func Silent(base string) error {
+	return fmt.Errorf("nobody answers at %s: start the house with gatehouse up or gatehouse serve, or name another one with --server", base)
+}
 
 // WhoAmI returns who the token's bearer is.
 func (c *Client) WhoAmI(ctx context.Context) (out wire.WhoAmI, err error) {
@@ -213,6 +219,9 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, in
 		client = http.DefaultClient
 	}
 	res, err := client.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, Silent(c.Base)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the house: %w", err)
 	}
@@ -258,7 +267,7 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 	}
 	raw, err := bearer(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ask the house: %w", err)
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+raw)
 	return req, nil
