@@ -1,13 +1,18 @@
 package gatehouse_test
 
 import (
+	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-io/gatehouse/internal/cli"
+	"github.com/gatehouse-io/gatehouse/internal/cli/live"
+	"github.com/gatehouse-io/gatehouse/internal/manifest"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 )
 
 // pages returns the Markdown files of the tree, name to text.
@@ -77,44 +82,64 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 	}
 }
 
-// TestCommandsOfThePagesExist asks the built program for help on every command
+// TestCommandsOfThePagesExist asks the command line for help on every command
 // that a page shows.
 func TestCommandsOfThePagesExist(t *testing.T) {
 	t.Parallel()
-	bin := os.Getenv("GATEHOUSE_BIN")
-	if _, err := os.Stat(bin); err != nil {
-		t.Skip("GATEHOUSE_BIN names no program; make build")
-	}
-	known := make(map[string]bool)
+	shown := 0
 	for name, text := range pages(t) {
 		for _, block := range codeBlock.FindAllStringSubmatch(text, -1) {
 			for _, m := range command.FindAllStringSubmatch(block[1], -1) {
+				shown++
 				words := strings.Fields(m[1])
-				if !exists(t, bin, known, words[:1]) {
-					t.Errorf("%s: there is no command gatehouse %s", name, words[0])
-				}
+				found, parent := help(t, words[:1])
 				// A second word is a subcommand if the first has any.
-				if len(words) > 1 && known[words[0]+" *"] && !exists(t, bin, known, words[:2]) {
-					t.Errorf("%s: there is no command gatehouse %s %s", name, words[0], words[1])
+				if found && parent && len(words) > 1 {
+					words = words[:2]
+					found, _ = help(t, words)
+				}
+				if !found {
+					t.Errorf("%s: there is no command gatehouse %s", name, strings.Join(words, " "))
 				}
 			}
 		}
 	}
-	if len(known) == 0 {
+	if shown == 0 {
 		t.Error("no commands found")
 	}
 }
 
-// exists reports whether help shows this command and not another one, and
-// remembers that; also, under its name and a star, whether it has subcommands.
-func exists(t *testing.T, bin string, known map[string]bool, words []string) bool {
+// help reports whether help shows this command and not another one, and whether
+// it has subcommands.
+func help(t *testing.T, words []string) (found, parent bool) {
 	t.Helper()
-	name := strings.Join(words, " ")
-	if found, asked := known[name]; asked {
-		return found
+	var out bytes.Buffer
+	env := cli.Env{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
+	code := cli.Main(t.Context(), slices.Concat(words, []string{"--help"}), env, live.Commands()...)
+	usage := "\n  gatehouse " + strings.Join(words, " ")
+	found = code == cli.ExitYes && (strings.Contains(out.String(), usage+" ") || strings.Contains(out.String(), usage+"\n"))
+	return found, strings.Contains(out.String(), "\nAvailable Commands:")
+}
+
+var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
+
+// TestTheExamplesOfTheFormatAreAnEstate puts the examples of docs/guides/estate-format.md
+// together, loads them, and wants every kind among them.
+func TestTheExamplesOfTheFormatAreAnEstate(t *testing.T) {
+	t.Parallel()
+	var docs []string
+	for _, m := range yamlBlock.FindAllStringSubmatch(pages(t)["docs/guides/estate-format.md"], -1) {
+		docs = append(docs, m[1])
 	}
-	out, err := exec.Command(bin, slices.Concat(words, []string{"--help"})...).Output()
-	known[name] = err == nil && strings.Contains(string(out), "\n  gatehouse "+name+" ")
-	known[name+" *"] = strings.Contains(string(out), "\nAvailable Commands:")
-	return known[name]
+	est, err := manifest.Load(manifest.Files{{Name: "examples.yaml", Data: []byte(strings.Join(docs, "---\n"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := slices.Clone(record.Kinds)
+	for r := range est.Records() {
+		missing = slices.DeleteFunc(missing, func(k record.Kind) bool { return k == r.Key().Kind })
+	}
+	if len(missing) > 0 {
+		t.Errorf("the examples have no %v", missing)
+	}
 }
