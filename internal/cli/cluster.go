@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,7 @@ func clusterList(env *Env, o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the clusters", Example: "  gatehouse cluster list -o wide", Args: exactly(),
 		RunE: run(func(ctx context.Context, _ []string) error {
-			_, est, err := o.look(ctx, env)
+			src, est, err := o.look(ctx, env)
 			if err != nil {
 				return err
 			}
@@ -46,9 +47,31 @@ func clusterList(env *Env, o *options) *cobra.Command {
 				rows = append(rows, clusterRow(est, c))
 			}
 			sortRows(rows)
+			if live, ok := src.(clusterStates); ok {
+				return o.listLive(ctx, env, live, rows)
+			}
 			return o.list(env, "cluster", []string{"NAME", "RESOURCE GROUP", "SIGN-IN", "RBAC", "LOCAL ACCOUNTS", "ADMIN GROUPS", "(SCOPE)", "(ENDPOINT)"}, rows)
 		}),
 	}
+}
+
+// clusterStates is what a server can say and files cannot: how clusters are now.
+type clusterStates interface {
+	ClusterStates(ctx context.Context) (map[string]string, error) // by scope
+}
+
+// listLive lists clusters with how they are and where they answer.
+func (o *options) listLive(ctx context.Context, env *Env, live clusterStates, rows []row) error {
+	states, err := live.ClusterStates(ctx)
+	if err != nil {
+		return err
+	}
+	for i, r := range rows {
+		last := len(r.cells) - 1 // the endpoint
+		at := r.cells[last-1]
+		rows[i].cells = slices.Concat([]string{r.cells[0], states[at], r.cells[last]}, r.cells[1:last])
+	}
+	return o.list(env, "cluster", []string{"NAME", "STATE", "ENDPOINT", "RESOURCE GROUP", "SIGN-IN", "RBAC", "(LOCAL ACCOUNTS)", "ADMIN GROUPS", "(SCOPE)"}, rows)
 }
 
 func clusterShow(env *Env, o *options) *cobra.Command {

@@ -46,6 +46,25 @@ func (c *clusters) Attachment(ctx context.Context, at scope.Scope, who principal
 	}, nil
 }
 
+// State says how a cluster is that the house is to run.
+func (c *clusters) State(at scope.Scope) string {
+	if c.binary == "" {
+		return "not run here"
+	}
+	c.mu.Lock()
+	r, ok := c.runs[at]
+	c.mu.Unlock()
+	if !ok {
+		return "starting"
+	}
+	select {
+	case <-r.cp.Done():
+		return "failed"
+	default:
+		return "running"
+	}
+}
+
 // Examine lets the doctor look at a control plane that runs here.
 func (c *clusters) Examine(ctx context.Context, at scope.Scope) ([]cluster.Finding, error) {
 	est := c.store.Current()

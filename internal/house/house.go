@@ -299,7 +299,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	apiDoor, err := api.New(api.Config{
 		State: h.store, Keys: ring.Set, Issuers: issuers, Trace: trace,
 		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
-		AttachCluster: h.clusters.Attachment, Examine: h.clusters.Examine,
+		AttachCluster: h.clusters.Attachment, Examine: h.clusters.Examine, ClusterState: h.clusters.State,
 		Log: log.With("door", "api"), Now: h.conf.Now,
 	})
 	if err != nil {

@@ -2,7 +2,10 @@ package manifest
 
 import (
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
 
 // A Change is what applying a record does to an estate.
@@ -22,7 +25,9 @@ func (c Change) Op() estate.Op {
 
 // Diff returns what putting the records changes in an estate, in order of
 // kind and key. Records that are there already change nothing; with prune, what
-// the estate has and the records lack is deleted.
+// the estate has and the records lack is deleted. What a running house found out
+// about its clusters is no difference, and what it reads from them is not pruned:
+// files say what shall be, and that is what is.
 func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 	var changes, gone []Change
 	wanted := make(map[record.Key]bool, len(records))
@@ -30,6 +35,7 @@ func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 		key := rec.Key()
 		wanted[key] = true
 		before, ok := est.Get(key)
+		rec = withFound(rec, before)
 		switch {
 		case !ok:
 			changes = append(changes, Change{Key: key, After: rec})
@@ -39,12 +45,42 @@ func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 	}
 	if prune {
 		for rec := range est.Records() {
-			if !wanted[rec.Key()] {
+			if !wanted[rec.Key()] && !isRead(est, rec) {
 				gone = append(gone, Change{Key: rec.Key(), Before: rec})
 			}
 		}
 	}
 	return append(changes, gone...)
+}
+
+// withFound fills in what a house found out about a cluster and a file leaves out.
+func withFound(rec, before record.Record) record.Record {
+	next, ok := rec.(resource.Cluster)
+	was, known := before.(resource.Cluster)
+	if !ok || !known {
+		return rec
+	}
+	next.Mirrored = next.Mirrored || was.Mirrored
+	if next.Endpoint == "" {
+		next.Endpoint = was.Endpoint
+	}
+	if next.CertificateAuthority == "" {
+		next.CertificateAuthority = was.CertificateAuthority
+	}
+	return next
+}
+
+// isRead reports whether a record is read from a cluster, which has the last word.
+func isRead(est *estate.Snapshot, rec record.Record) bool {
+	var at scope.Scope
+	switch r := rec.(type) {
+	case kuberbac.Role:
+		at = r.Cluster
+	case kuberbac.Binding:
+		at = r.Cluster
+	}
+	c, ok := est.Cluster(at)
+	return ok && c.Mirrored
 }
 
 // Ops returns the changes as the estate takes them.

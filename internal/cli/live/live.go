@@ -141,6 +141,16 @@ func (r *remote) Snapshot(ctx context.Context) (*estate.Snapshot, error) {
 	return est, err
 }
 
+// ClusterStates says how the clusters are, by scope.
+func (r *remote) ClusterStates(ctx context.Context) (map[string]string, error) {
+	got, err := r.Clusters(ctx)
+	states := make(map[string]string, len(got.Clusters))
+	for _, c := range got.Clusters {
+		states[c.Scope] = c.State
+	}
+	return states, err
+}
+
 func (r *remote) Commit(ctx context.Context, why string, ops []estate.Op, ifRevision int64) (int64, error) {
 	changes := wire.Changes{Why: why, IfRevision: ifRevision}
 	for _, op := range ops {

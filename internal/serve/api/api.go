@@ -74,6 +74,9 @@ type Config struct {
 	// AttachCluster issues what an attached cluster needs to ask the house, to a
 	// caller who has been authorised.
 	AttachCluster func(ctx context.Context, cluster scope.Scope, who principal.ID) (Attachment, error)
+	// ClusterState says how a cluster is that the house runs: running, starting,
+	// failed or "not run here".
+	ClusterState func(cluster scope.Scope) string
 	// Examine lets the doctor look at a control plane that the house runs.
 	Examine func(ctx context.Context, cluster scope.Scope) ([]cluster.Finding, error)
 	// Trace holds the latest events of all doors; nil means none.
@@ -118,6 +121,7 @@ func (d *Door) Handler() http.Handler {
 		"POST " + wire.PathIssuing:  d.issuing,
 		"GET " + wire.PathAudit:     d.audit,
 		"GET " + wire.PathVerify:    d.verifyAudit,
+		"GET " + wire.PathClusters:  d.clusters,
 		"POST " + wire.PathAdmin:    d.adminKubeconfig,
 		"POST " + wire.PathAttach:   d.attach,
 		"POST " + wire.PathExamine:  d.examine,

@@ -58,6 +58,26 @@ func userAccess(w http.ResponseWriter, r *http.Request, s *session) error {
 	})
 }
 
+// clusters says how the clusters are that the caller may read.
+func (d *Door) clusters(w http.ResponseWriter, _ *http.Request, s *session) error {
+	if d.conf.ClusterState == nil {
+		return notHere()
+	}
+	out := wire.Clusters{Clusters: []wire.ClusterState{}}
+	may := s.reader()
+	for rec := range s.est.Clusters() {
+		if !may(rec) {
+			continue
+		}
+		state := "attached"
+		if !rec.Attached {
+			state = d.conf.ClusterState(rec.Scope)
+		}
+		out.Clusters = append(out.Clusters, wire.ClusterState{Scope: rec.Scope.String(), State: state})
+	}
+	return serve.JSON(w, http.StatusOK, out)
+}
+
 // adminKubeconfig hands out a local administrator's certificate, as
 // listClusterAdminCredential of AKS does, under the same operation.
 func (d *Door) adminKubeconfig(w http.ResponseWriter, r *http.Request, s *session) error {

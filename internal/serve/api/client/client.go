@@ -167,6 +167,11 @@ func (c *Client) VerifyAudit(ctx context.Context) (out wire.AuditVerdict, err er
 	return out, c.do(ctx, http.MethodGet, wire.PathVerify, nil, nil, &out)
 }
 
+// Clusters says how the clusters are that the caller may read.
+func (c *Client) Clusters(ctx context.Context) (out wire.Clusters, err error) {
+	return out, c.do(ctx, http.MethodGet, wire.PathClusters, nil, nil, &out)
+}
+
 // Attach returns what an attached cluster needs in order to ask the house. Each
 // call issues another certificate.
 func (c *Client) Attach(ctx context.Context, cluster scope.Scope) (out wire.Attachment, err error) {

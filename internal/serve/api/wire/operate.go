@@ -79,6 +79,18 @@ type AuditVerdict struct {
 	Problem string `json:"problem,omitzero"`
 }
 
+// Clusters say how the clusters are that the caller may read.
+type Clusters struct {
+	Clusters []ClusterState `json:"clusters"`
+}
+
+// A ClusterState says how a cluster is now: running, starting, failed, "not run
+// here" or attached.
+type ClusterState struct {
+	Scope string `json:"scope"`
+	State string `json:"state"`
+}
+
 // An Attachment is what an attached cluster needs in order to ask the house. The
 // two paths are behind the URL by which it reaches the webhooks. All else is PEM.
 type Attachment struct {

@@ -28,6 +28,7 @@ const (
 	PathIssuing  = "/gatehouse/v1/keys/issuing"
 	PathAudit    = "/gatehouse/v1/audit"
 	PathVerify   = "/gatehouse/v1/audit/verify"
+	PathClusters = "/gatehouse/v1/clusters"
 	PathAdmin    = "/gatehouse/v1/clusters/admin-kubeconfig"
 	PathAttach   = "/gatehouse/v1/clusters/attachment"
 	PathExamine  = "/gatehouse/v1/clusters/examine"
