@@ -29,6 +29,10 @@ type ClientSecret struct {
 	Op store.PrivateOp
 }
 
+// secretMark begins every client secret: scanners find those that were checked in
+// by it, and the house those that were sent where they do not belong.
+const secretMark = "gh~"
+
 type storedSecret struct {
 	Digest  string    `json:"digest"`
 	Hint    string    `json:"hint"`
@@ -49,8 +53,7 @@ func NewClientSecret(id directory.AppID, name string, now time.Time, life time.D
 	if err := directory.CheckName("name of the secret", name, true); err != nil {
 		return ClientSecret{}, err
 	}
-	// The mark in front lets scanners find secrets that were checked in.
-	text := "gh~" + randomText(32)
+	text := secretMark + randomText(32)
 	s := ClientSecret{KeyID: randomText(16), Text: NewSecret(text), Hint: text[:6], Expires: now.Add(life)}
 	var absent int64
 	op, err := put(storedSecret{Digest: digest("clientsecret", text), Hint: s.Hint, Name: name, Created: now, Expires: s.Expires},

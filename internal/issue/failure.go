@@ -3,6 +3,7 @@ package issue
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"time"
 )
 
@@ -58,8 +59,16 @@ func refuse(oauth string, code int, format string, args ...any) *Error {
 	if oauth == invalidClient {
 		status = http.StatusUnauthorized
 	}
-	return &Error{OAuth: oauth, Code: code, Status: status, Text: fmt.Sprintf(format, args...)}
+	return &Error{OAuth: oauth, Code: code, Status: status, Text: WithoutSecrets(fmt.Sprintf(format, args...))}
 }
+
+// clientSecret is what NewClientSecret makes, or the beginning of it.
+var clientSecret = regexp.MustCompile(regexp.QuoteMeta(secretMark) + `[A-Za-z0-9_-]{8,}`)
+
+// WithoutSecrets returns a text in which nobody reads a client secret. Refusals
+// name what was sent, and secrets are sent in the place of ids: two settings of a
+// deployment were swapped (ZA-01).
+func WithoutSecrets(text string) string { return clientSecret.ReplaceAllString(text, "[secret]") }
 
 // because adds the cause for the log.
 func (e *Error) because(err error) *Error {

@@ -91,8 +91,8 @@ func (d *Door) refused(req issue.TokenRequest, err error) {
 		return
 	}
 	d.trace.Add(serve.Event{
-		At: d.issuer.Now(), Door: "oidc", User: serve.Printable(req.Username, 256), Effect: "refused",
-		Reason: serve.Printable(req.GrantType, 64) + ": AADSTS" + strconv.Itoa(e.Code) + ": " + serve.Printable(e.Text, 300),
+		At: d.issuer.Now(), Door: "oidc", User: d.shownName(req.Username), Effect: "refused",
+		Reason: issue.WithoutSecrets(serve.Printable(req.GrantType, 64)) + ": AADSTS" + strconv.Itoa(e.Code) + ": " + serve.Printable(e.Text, 300),
 	})
 }
 
@@ -219,4 +219,17 @@ func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) error {
 		Name    string `json:"name,omitzero"`
 		Email   string `json:"email,omitzero"`
 	}{info.Subject, info.Name, info.Email})
+}
+
+// shownName is a user name that somebody typed, for those who look at the trace.
+// People type their password into the field of the name; what is not a name at
+// a domain of the house is left out (ZA-01).
+func (d *Door) shownName(typed string) string {
+	_, domain, _ := strings.Cut(typed, "@")
+	if est := d.issuer.Estate(); est != nil {
+		if _, ok := issue.DomainTenant(est, domain); ok {
+			return serve.Printable(typed, 256)
+		}
+	}
+	return ""
 }
