@@ -3,10 +3,12 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,13 +88,31 @@ unless --prune is given. In a dry run the exit code is 1 when something would ch
 			return &Exit{Code: ExitNo}
 		}
 		return c.commit(ctx, env, o, "gatehouse apply", func(now *estate.Snapshot) ([]estate.Op, string, error) {
-			if now.Revision() != est.Revision() {
-				changes = manifest.Diff(now, recs, prune)
+			// Only what was shown is made, whatever happened since.
+			if now.Revision() != est.Revision() && !sameChanges(changes, manifest.Diff(now, recs, prune)) {
+				return nil, "", errors.New("the estate changed after the changes were shown; nothing was changed: look at them again")
 			}
 			return manifest.Ops(changes), plural(len(changes), "change") + " made", nil
 		})
 	})
 	return cmd
+}
+
+// sameChanges reports whether two lists of changes do the same.
+func sameChanges(a, b []manifest.Change) bool {
+	return slices.EqualFunc(a, b, func(x, y manifest.Change) bool {
+		if x.Key != y.Key || (x.Before == nil) != (y.Before == nil) || (x.After == nil) != (y.After == nil) {
+			return false
+		}
+		return x.Before == nil || sameText(x.Before, y.Before)
+	})
+}
+
+// sameText reports whether two versions of a record read the same.
+func sameText(a, b record.Record) bool {
+	x, errX := record.Marshal(a)
+	y, errY := record.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // below returns the estate to compare with: the folder's, the server's, or the

@@ -12,7 +12,7 @@ import (
 )
 
 func newCluster(env *Env, o *options) *cobra.Command {
-	return words("cluster", "List and show clusters", "Clusters are Kubernetes control planes that ask the house.",
+	return words("cluster", "List, show and look after clusters", "Clusters are Kubernetes control planes that ask the house.",
 		`  gatehouse cluster list
   gatehouse cluster show aks-1`,
 		clusterList(env, o), clusterShow(env, o))

@@ -3,6 +3,7 @@ package house
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -13,7 +14,7 @@ import (
 func (h *House) explain(err error) error {
 	dir := h.conf.Dir.path()
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, store.ErrNoSpace) && h.conf.External == nil:
+	case full(err), errors.Is(err, store.ErrNoSpace) && h.conf.External == nil:
 		return fmt.Errorf("%w\nthe disk of %s is full: free at least %d MiB and start again; nothing is lost", err, dir, etcd.DefaultMinFree>>20)
 	case errors.Is(err, store.ErrNoSpace):
 		return fmt.Errorf("%w\netcd takes no writes: free space there, and disarm its alarm", err)
@@ -23,4 +24,9 @@ func (h *House) explain(err error) error {
 		return fmt.Errorf("%w\nthe store and the directory %s do not belong together: bring back the files that are missing, or begin a new directory with --dir", err, dir)
 	}
 	return err
+}
+
+// full reports whether a disk was full. The database tells it by text alone.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }

@@ -46,9 +46,12 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("(%s) %s", e.Code, e.Message) }
 
+// ErrSilent says that no house runs where one was asked.
+var ErrSilent = errors.New("nobody answers")
+
 // Silent is the error about a house that does not run.
 func Silent(base string) error {
-	return fmt.Errorf("nobody answers at %s: start the house with gatehouse up or gatehouse serve, or name another one with --server", base)
+	return fmt.Errorf("%w at %s: start the house with gatehouse up or gatehouse serve, or name another one with --server", ErrSilent, base)
 }
 
 // WhoAmI returns who the token's bearer is.
@@ -68,7 +71,11 @@ func (c *Client) Estate(ctx context.Context, kinds ...record.Kind) (out wire.Est
 // Commit makes changes, all or none, and returns the revision that shows them.
 func (c *Client) Commit(ctx context.Context, changes wire.Changes) (int64, error) {
 	var out wire.Changed
-	if err := c.do(ctx, http.MethodPost, wire.PathChanges, nil, changes, &out); err != nil {
+	err := c.do(ctx, http.MethodPost, wire.PathChanges, nil, changes, &out)
+	if _, refused := errors.AsType[*Error](err); err != nil && !refused && !errors.Is(err, ErrSilent) {
+		return 0, fmt.Errorf("%w; it is not known whether the change was made: look for it with gatehouse audit", err)
+	}
+	if err != nil {
 		return 0, err
 	}
 	c.AtLeast = max(c.AtLeast, out.Revision)
