@@ -253,11 +253,22 @@ func CanonicalUPN(name string) (string, error) {
 			return "", record.Invalid("user principal name %q has the character %q", name, c)
 		}
 	}
-	domain = strings.ToLower(domain)
+	domain = lower(domain)
 	if !validDomain(domain) {
 		return "", record.Invalid("user principal name %q: %q is not a domain name", name, domain)
 	}
-	return strings.ToLower(local) + "@" + domain, nil
+	return lower(local) + "@" + domain, nil
+}
+
+// lower folds ASCII letters only: strings.ToLower would make a domain with a
+// Kelvin sign that with a k.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // CheckName refuses names that could pass for something else: those of the
