@@ -117,8 +117,16 @@ func Complete(env *Env, at int, names func(*estate.Snapshot) []string) cobra.Com
 	}
 }
 
+// CompleteFlag does the same for a flag.
+func CompleteFlag(cmd *cobra.Command, env *Env, flag string, names func(*estate.Snapshot) []string) {
+	mustComplete(cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, args []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completion(env, optionsOf(cmd), names)(cmd, args, start)
+	}))
+}
+
 // Names for Complete.
 var (
+	Groups   = groups
 	People   = people
 	Clusters = clusters
 )

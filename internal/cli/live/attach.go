@@ -67,6 +67,8 @@ the files anew.`,
 	for _, name := range []string{"flavour", "resource-group", "webhook-url", "out"} {
 		must(cmd.MarkFlagRequired(name))
 	}
+	cli.CompleteFlag(cmd, env, "admin-group", cli.Groups)
+	cli.CompleteFlag(cmd, env, "resource-group", resourceGroupNames)
 	must(cmd.RegisterFlagCompletionFunc("flavour", cobra.FixedCompletions(flavours(), cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("out", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveFilterDirs
@@ -277,6 +279,16 @@ func makeGroup(est *estate.Snapshot, subs []resource.Subscription, name string) 
 	}
 	group := resource.Group{Scope: at, Name: name}
 	return group, subs[0].Tenant, append(ops, estate.Op{Put: group}), nil
+}
+
+func resourceGroupNames(est *estate.Snapshot) []string {
+	var names []string
+	for rec := range est.Records() {
+		if g, ok := rec.(resource.Group); ok {
+			names = append(names, groupLabel(g))
+		}
+	}
+	return names
 }
 
 func groupLabel(g resource.Group) string {

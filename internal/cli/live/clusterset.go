@@ -86,6 +86,7 @@ gatehouse kubeconfig writes; of a cluster that the house runs, the house knows i
 	f.BoolVar(&azure, "azure-rbac", false, "whether role assignments grant access to the cluster")
 	f.BoolVar(&noLocal, "disable-local-accounts", false, "whether certificates of local administrators are refused")
 	f.StringVar(&why, "why", "", "`reason`, for the audit log")
+	cli.CompleteFlag(cmd, env, "admin-group", cli.Groups)
 	return cmd
 }
 

@@ -46,6 +46,7 @@ func assignmentID(n int) azurerbac.AssignmentID {
 type house struct {
 	t      testing.TB
 	store  *store.Store
+	kv     *store.Memory
 	server *servetest.Server
 	access token.SigningKey
 	trace  *serve.Trace
@@ -62,12 +63,13 @@ func newHouse(t testing.TB, change ...func(*api.Config)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := store.Open(t.Context(), store.Config{KV: new(store.Memory), Sealer: key, Init: true, MaxAge: time.Minute})
+	kv := new(store.Memory)
+	st, err := store.Open(t.Context(), store.Config{KV: kv, Sealer: key, Init: true, MaxAge: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	h := &house{t: t, store: st, trace: serve.NewTrace(10)}
+	h := &house{t: t, store: st, kv: kv, trace: serve.NewTrace(10)}
 	var ops []estate.Op
 	for r := range servetest.NewWorld(t).Current().Records() {
 		ops = append(ops, estate.Op{Put: r})

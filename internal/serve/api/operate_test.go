@@ -127,6 +127,31 @@ func TestAuditNamesWhoAndWhat(t *testing.T) {
 	}
 }
 
+func TestAChangedAuditRecordIsFound(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c := h.as(root)
+	if _, err := c.Commit(t.Context(), wire.Changes{Why: "jet joins", Ops: []wire.Op{put(t, directory.Membership{Group: servetest.Admins, Member: servetest.Jet})}}); err != nil {
+		t.Fatal(err)
+	}
+	page, err := h.kv.Range(t.Context(), "", "", 10_000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range page.Items {
+		if text := string(item.Value); strings.Contains(text, `"why":"jet joins"`) {
+			forged := store.Write{Key: item.Key, Value: []byte(strings.Replace(text, "jet joins", "faye joins", 1))}
+			if _, ok, err := h.kv.Txn(t.Context(), nil, []store.Write{forged}); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+	}
+	v, err := c.VerifyAudit(t.Context())
+	if err != nil || v.Intact || v.Problem == "" {
+		t.Errorf("verdict on a forged log: %+v %v", v, err)
+	}
+}
+
 func attached() resource.Cluster {
 	at := scope.MustParse(servetest.Group.String() + "/providers/Microsoft.ContainerService/managedClusters/edge")
 	return resource.Cluster{Scope: at, Name: "edge", ResourceGroup: servetest.Group.Name(), Tenant: servetest.Tenant, EntraSignIn: true, Attached: true}
