@@ -223,6 +223,38 @@ func TestTheNearestMissAndTheSmallestFixAreNamed(t *testing.T) {
 	}
 }
 
+func TestAGuestIsKnownToClustersByHisObjectID(t *testing.T) {
+	t.Parallel()
+	guest := user(1)
+	guest.Guest = true
+	bind := func(name, subject string) kuberbac.Binding {
+		return kuberbac.Binding{Cluster: plainAt, Namespace: name, Name: name, RoleIsCluster: true, Role: "view",
+			Subjects: []kuberbac.Subject{{Kind: kuberbac.User, Name: subject}}}
+	}
+	est := load(t, guest, bind("by-id", id(1).String()), bind("by-name", guest.UserPrincipalName))
+	for ns, want := range map[string]decide.Effect{"by-id": decide.Allow, "by-name": decide.NoOpinion} {
+		req := ask(1, "get", "pods", ns)
+		req.Scope = plainAt
+		if got := decide.Decide(est, req).Effect; got != want {
+			t.Errorf("%s: Decide = %v, want %v", ns, got, want)
+		}
+		named := slices.ContainsFunc(decide.WhoCan(est, req), func(h decide.Holder) bool { return h.Principal.ID == id(1) })
+		if named != (want == decide.Allow) {
+			t.Errorf("%s: WhoCan names the guest: %t", ns, named)
+		}
+	}
+}
+
+func TestNothingHelpsWhoIsDisabled(t *testing.T) {
+	t.Parallel()
+	gone := user(1)
+	gone.Disabled = true
+	est := load(t, gone, assign(t, 1, 1, "Azure Kubernetes Service RBAC Reader", namespace(t, "prod")))
+	if e := decide.Explain(est, ask(1, "list", "pods", "dev")); e.Nearest != nil || e.Fix != nil || e.Reason != decide.Disabled {
+		t.Errorf("nearest = %v, fix = %v, reason = %v, want none, none and disabled", e.Nearest, e.Fix, e.Reason)
+	}
+}
+
 func TestNoAllocationsOnAllow(t *testing.T) {
 	est := load(t, user(1), group(10), in(10, 1), assign(t, 1, 10, "Azure Kubernetes Service RBAC Writer", clusterAt))
 	req := ask(1, "create", "deployments", "dev")

@@ -144,16 +144,17 @@ func closeness(o Outcome) int {
 	return 0
 }
 
-// miss finds the nearest grant and the smallest fix of a refusal.
+// miss finds the nearest grant and the smallest fix of a refusal. Against a
+// prohibition no grant helps.
 func (e *Explanation) miss(est *estate.Snapshot, req *Request, q *question) {
+	if e.Effect == Deny {
+		return
+	}
 	for i := range e.Considered {
 		if c := &e.Considered[i]; !c.Outcome.Applies() && closeness(c.Outcome) > 0 {
 			e.Nearest = c
 			break
 		}
-	}
-	if e.Effect == Deny {
-		return // no grant helps against a prohibition
 	}
 	if e.AzureCounts {
 		if role := leastRole(est, q); role != nil {

@@ -24,6 +24,8 @@ type Principal struct {
 	// Disabled is set for a disabled user, service principal or identity, and for
 	// a service principal whose application is disabled.
 	Disabled bool
+	// Guest is set for a user of another organisation.
+	Guest bool
 }
 
 // Principal returns the principal with an object id.
@@ -39,7 +41,7 @@ func (s *Snapshot) describe(id principal.ID, n *node) (Principal, bool) {
 	p := Principal{ID: id, Kind: n.kind}
 	switch r := n.rec.(type) {
 	case directory.User:
-		p.Tenant, p.Name, p.Disabled = r.Tenant, r.UserPrincipalName, r.Disabled
+		p.Tenant, p.Name, p.Disabled, p.Guest = r.Tenant, r.UserPrincipalName, r.Disabled, r.Guest
 	case directory.Group:
 		p.Tenant, p.Name = r.Tenant, r.DisplayName
 	case directory.ServicePrincipal:

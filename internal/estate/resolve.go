@@ -277,8 +277,7 @@ func (r *Resolved) At(sc scope.Scope, yield func(*Grant) bool) bool {
 }
 
 // KubeSubjects are the subjects under which bindings may name a principal: its
-// Kubernetes user name (a user's principal name, else the object id), the object
-// ids of its groups, and the group of everybody who is signed in.
+// Kubernetes user name (see KubeUser), the object ids of its groups, and the group of everybody who is signed in.
 func KubeSubjects(p Principal, groups []principal.ID) []kuberbac.Subject {
 	out := make([]kuberbac.Subject, 0, len(groups)+2)
 	out = append(out, kuberbac.Subject{Kind: kuberbac.User, Name: KubeUser(p)})
@@ -290,9 +289,10 @@ func KubeSubjects(p Principal, groups []principal.ID) []kuberbac.Subject {
 
 const authenticated = "system:authenticated"
 
-// KubeUser is the name by which clusters know a principal.
+// KubeUser is the name by which clusters know a principal: the user principal
+// name of a user of the tenant, the object id of guests and of all others.
 func KubeUser(p Principal) string {
-	if p.Kind == principal.User {
+	if p.Kind == principal.User && !p.Guest {
 		return p.Name
 	}
 	return p.ID.String()
@@ -473,14 +473,15 @@ func (s *Snapshot) Bound(cluster scope.Scope, namespace string) []*Grant {
 func (s *Snapshot) behind(subject kuberbac.Subject) principal.ID {
 	switch subject.Kind {
 	case kuberbac.User:
-		if id, ok := s.upns.get(subject.Name); ok {
-			return id
-		}
-		// A user is known to clusters by his name alone, never by his id.
-		if id, err := principal.ParseID(subject.Name); err == nil && id.String() == subject.Name {
-			if n, ok := s.nodes.get(id); ok && n.rec != nil && n.kind != principal.User && n.kind != principal.Group {
-				return id
+		id, ok := s.upns.get(subject.Name)
+		if !ok {
+			var err error
+			if id, err = principal.ParseID(subject.Name); err != nil {
+				return principal.ID{}
 			}
+		}
+		if p, ok := s.Principal(id); ok && p.Kind != principal.Group && KubeUser(p) == subject.Name {
+			return id
 		}
 	case kuberbac.Group:
 		if id, err := principal.ParseID(subject.Name); err == nil && id.String() == subject.Name {

@@ -49,7 +49,7 @@ func client(t *testing.T, dir house.Dir) *http.Client {
 	if !pool.AppendCertsFromPEM(ca) {
 		t.Fatal("no certificate in ca.crt")
 	}
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
 }
 
 func operatorToken(t *testing.T, dir house.Dir) (op house.Operator, token string) {
