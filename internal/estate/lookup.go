@@ -22,7 +22,7 @@ type Principal struct {
 	// Name is for people: the user principal name of a user, the display name of others.
 	Name string
 	// Disabled is set for a disabled user, service principal or identity, and for
-	// a service principal whose application is disabled.
+	// a service principal whose application is disabled or gone.
 	Disabled bool
 	// Guest is set for a user of another organisation.
 	Guest bool
@@ -46,7 +46,7 @@ func (s *Snapshot) describe(id principal.ID, n *node) (Principal, bool) {
 		p.Tenant, p.Name = r.Tenant, r.DisplayName
 	case directory.ServicePrincipal:
 		p.Tenant, p.Name, p.Disabled = r.Tenant, r.DisplayName, r.Disabled
-		if app, ok := s.world.apps.get(r.AppID); ok && app.Disabled {
+		if app, ok := s.world.apps.get(r.AppID); !ok || app.Disabled {
 			p.Disabled = true
 		}
 	case directory.ManagedIdentity:

@@ -52,29 +52,10 @@ func CallerOf(est *estate.Snapshot, tenant directory.TenantID, id principal.ID) 
 	if p.Disabled {
 		return Caller{}, ErrDisabled
 	}
-	c := Caller{ID: id, Kind: p.Kind, Groups: who.Groups}
-	switch p.Kind {
-	case principal.User:
-		u, ok := est.User(id)
-		if !ok {
-			return Caller{}, ErrDeleted
-		}
-		if !u.Guest {
-			c.Name = u.UserPrincipalName
-			return c, nil
-		}
-	case principal.ServicePrincipal:
-		// A service principal whose application is gone has nobody behind it.
-		sp, _ := est.ServicePrincipal(id)
-		if _, ok := est.Application(sp.AppID); !ok {
-			return Caller{}, ErrDeleted
-		}
-	case principal.ManagedIdentity:
-	default: // groups do not act
+	if p.Kind == principal.Group { // groups do not act
 		return Caller{}, ErrDeleted
 	}
-	c.Name = id.String()
-	return c, nil
+	return Caller{ID: id, Kind: p.Kind, Name: estate.KubeUser(*p), Groups: who.Groups}, nil
 }
 
 // In reports whether the caller is in a group.
