@@ -132,7 +132,8 @@ func (r request) flow(azure, kubernetes wire.Explanation) Flow {
 	}
 	add("request", fmt.Sprintf("%s asks %s for %s", f.User, f.Cluster, what), first.At)
 	if r.issued != nil {
-		add("sign-in", fmt.Sprintf("the token was issued to %s by %s", r.issued.User, r.issued.Reason), r.issued.At)
+		how := strings.ReplaceAll(strings.TrimPrefix(r.issued.Reason, "urn:ietf:params:oauth:grant-type:"), "_", " ")
+		add("sign-in", fmt.Sprintf("the token was issued to %s by %s", r.issued.User, how), r.issued.At)
 	} else {
 		skip("sign-in", "the token is older than what the house remembers")
 	}

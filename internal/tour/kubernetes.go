@@ -2,6 +2,7 @@ package tour
 
 import (
 	"context"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -82,7 +83,29 @@ func (t *telling) leaveGroup(ctx context.Context, dev *Person, ask wire.Kube) {
 	plain := forbidden(dev.User.UserPrincipalName, "list", "pods", "", in("dev-namespace"))
 	t.kubectl(ctx, dev.Name, "aks-2", wire.Kube{}, revoked(plain+": Access denied: the account is no longer in group "+team.ID.String()+".", plain), args...)
 	t.must(t.stage.Commit(ctx, "the tour puts back what it changed", estate.Op{Put: member}))
+	t.must(t.remembered(ctx, dev, "aks-2", args))
 	t.kubectl(ctx, dev.Name, "aks-2", ask, says("a member again", "No resources found in dev-namespace namespace."), args...)
+}
+
+// remembered waits until an API server has asked anew who somebody is. It may
+// remember for ten seconds that he was in one group less: what he lost, the house
+// refuses at once, but what Kubernetes RBAC gives to a group comes as late as that.
+func (t *telling) remembered(ctx context.Context, p *Person, on string, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		got, err := p.Kubectl(ctx, on, args...)
+		if err != nil || got.Exit == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 var groupsByID = Story{

@@ -16,6 +16,11 @@ type Person struct {
 	Name string
 	User directory.User
 	Home string
+	// Env are further variables of his environment, NAME=VALUE.
+	Env []string
+	// Browser is what he signs in with: it enters a code at a page, and then his
+	// name and password. Nil walks the pages over HTTP.
+	Browser func(ctx context.Context, page, code, user, password string) error
 
 	stage    *Stage
 	signedIn bool
@@ -51,12 +56,15 @@ func (p *Person) run(ctx context.Context, path string, env []string, args ...str
 }
 
 func (p *Person) typing(ctx context.Context, stdin, path string, env []string, args ...string) (Outcome, error) {
-	env = append([]string{"SSL_CERT_FILE=" + p.stage.conf.CA}, env...)
+	env = append(append([]string{"SSL_CERT_FILE=" + p.stage.conf.CA}, env...), p.Env...)
 	return command{path: path, args: args, stdin: stdin, env: p.stage.environment(p.Home, p.Home, env...), approve: p.Approve}.run(ctx)
 }
 
 // Approve enters a code at the device page and signs the person in there.
 func (p *Person) Approve(ctx context.Context, page, code string) error {
+	if p.Browser != nil {
+		return p.Browser(ctx, page, code, p.User.UserPrincipalName, p.stage.conf.Password)
+	}
 	b, err := newBrowser(p.stage.http.Transport)
 	if err != nil {
 		return err

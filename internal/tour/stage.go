@@ -107,6 +107,18 @@ func (s *Stage) cluster(name string) (resource.Cluster, bool) {
 	return resource.Cluster{}, false
 }
 
+// Cluster returns what the house knows of a cluster now.
+func (s *Stage) Cluster(ctx context.Context, name string) (resource.Cluster, error) {
+	if err := s.look(ctx); err != nil {
+		return resource.Cluster{}, err
+	}
+	c, ok := s.cluster(name)
+	if !ok {
+		return c, errNoSample
+	}
+	return c, nil
+}
+
 // Scope is the scope of a cluster, in the letters in which people write it.
 func (s *Stage) Scope(name string) string {
 	group := s.endpoints[name].ResourceGroup
@@ -159,7 +171,7 @@ func (s *Stage) SignIn(ctx context.Context, names ...string) error {
 // Kubernetes or Azure settings.
 func (s *Stage) environment(home, dataDir string, more ...string) []string {
 	env := []string{"HOME=" + home, "GATEHOUSE_DIR=" + dataDir, "GATEHOUSE_KUBE=" + s.conf.Kube}
-	for _, name := range []string{"PATH", "TMPDIR", "NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy"} {
+	for _, name := range []string{"PATH", "TMPDIR", "NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "GATEHOUSE_KUBELOGIN"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/cli"
 	"github.com/gatehouse-io/gatehouse/internal/house"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
-	"github.com/gatehouse-io/gatehouse/internal/serve/api/client"
 	"github.com/gatehouse-io/gatehouse/internal/signin"
 	"github.com/gatehouse-io/gatehouse/internal/tour"
 )
@@ -159,7 +157,10 @@ func newStage(cmd *cobra.Command, env *cli.Env, kube string) (*tour.Stage, func(
 	if conf.Kube, err = findKube(env, kube); err != nil {
 		return nil, nil, err
 	}
-	if conf.API, err = operator(dir, op); err != nil {
+	// Whoever is signed in here: the tour is the operator's.
+	conf.API, err = tour.Operator(signin.Config{Authority: op.Authority, Tenant: op.Tenant.String(), ClientID: op.ClientID.String(), ClientSecret: op.Secret,
+		Method: signin.Secret, Resource: api.Audience, CAFile: op.CA, Cache: tokenCache(dir)})
+	if err != nil {
 		return nil, nil, err
 	}
 	if conf.Dir, err = os.MkdirTemp("", "gatehouse-tour-"); err != nil {
@@ -176,23 +177,6 @@ func newStage(cmd *cobra.Command, env *cli.Env, kube string) (*tour.Stage, func(
 		return nil, nil, fmt.Errorf("the tour needs a running house at %s (gatehouse up): %w", op.Authority, err)
 	}
 	return stage, done, nil
-}
-
-// operator returns a client for the operator of a house, whoever is signed in.
-func operator(dir house.Dir, op house.Operator) (*client.Client, error) {
-	hc, err := signin.Client(op.CA)
-	if err != nil {
-		return nil, err
-	}
-	conf := signin.Config{Authority: op.Authority, Tenant: op.Tenant.String(), ClientID: op.ClientID.String(), ClientSecret: op.Secret,
-		Method: signin.Secret, Resource: api.Audience, CAFile: op.CA, Cache: tokenCache(dir)}
-	return &client.Client{Base: op.Authority, HTTP: hc, Token: func(ctx context.Context) (string, error) {
-		tok, err := signin.Token(ctx, conf)
-		if err != nil {
-			return "", err
-		}
-		return tok.AccessToken, nil
-	}}, nil
 }
 
 // colours are for a person at a terminal who has not refused them (no-color.org).
