@@ -58,6 +58,9 @@ type Etcd struct {
 	Prefix    string // starts with a slash; empty means /clusters{scope}
 }
 
+// DefaultPrefix is the prefix of a cluster's keys when its Config names none.
+func DefaultPrefix(at scope.Scope) string { return "/clusters" + at.String() }
+
 func (c Config) check() error {
 	switch {
 	case c.Name == "" || c.Scope.IsZero():

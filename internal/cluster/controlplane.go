@@ -58,7 +58,7 @@ func (c *Cluster) apiServerArgs() []string {
 	f, etcd := c.files, c.conf.Etcd
 	prefix := etcd.Prefix
 	if prefix == "" {
-		prefix = "/clusters" + c.conf.Scope.String()
+		prefix = DefaultPrefix(c.conf.Scope)
 	}
 	args := []string{
 		"--bind-address=127.0.0.1",

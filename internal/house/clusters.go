@@ -40,6 +40,7 @@ type clusters struct {
 	serverCA  *pki.CA
 	clientCA  *pki.CA
 	store     *store.Store
+	kv        store.KV
 	log       *slog.Logger
 	now       func() time.Time
 
@@ -205,7 +206,7 @@ func (c *clusters) reconcile(ctx context.Context, est *estate.Snapshot) {
 	for _, r := range gone {
 		c.log.Info("stopping the control plane of a deleted cluster", "cluster", r.is.Scope.String())
 		r.end()
-		if err := os.RemoveAll(r.cp.Dir()); err != nil {
+		if err := c.forget(ctx, r.is.Scope, r.cp.Dir()); err != nil {
 			c.log.Error("removing a deleted cluster", "cluster", r.is.Scope.String(), "error", err)
 		}
 	}
@@ -223,6 +224,58 @@ func (c *clusters) reconcile(ctx context.Context, est *estate.Snapshot) {
 			c.log.Error("cluster", "cluster", sc.String(), "error", err)
 		}
 	}
+}
+
+// forget removes what a deleted cluster leaves behind: its objects in etcd, then
+// its directory. A cluster that is made again at the same scope must not find the
+// bindings of the old one (AZ-20).
+func (c *clusters) forget(ctx context.Context, at scope.Scope, dir string) error {
+	prefix := cluster.DefaultPrefix(at) + "/"
+	for {
+		page, err := c.kv.Range(ctx, prefix, "", 100, 0)
+		if err != nil {
+			return err
+		}
+		if len(page.Items) == 0 {
+			return os.RemoveAll(dir)
+		}
+		var writes []store.Write
+		for _, item := range page.Items {
+			writes = append(writes, store.Write{Key: item.Key, Delete: true})
+		}
+		if _, _, err := c.kv.Txn(ctx, nil, writes); err != nil {
+			return err
+		}
+	}
+}
+
+// forgetGone removes what is left of clusters that were deleted while no house
+// ran: their directories say which they were.
+func (c *clusters) forgetGone(ctx context.Context) error {
+	dirs, err := os.ReadDir(c.dir.path("clusters"))
+	if err != nil {
+		return err
+	}
+	est := c.store.Current()
+	for _, d := range dirs {
+		dir := c.dir.path("clusters", d.Name())
+		was, err := cluster.Remember(dir)
+		if err != nil {
+			continue // nothing ever ran there, or its start will say what is wrong
+		}
+		at, err := scope.Parse(was.Scope)
+		if err != nil {
+			continue
+		}
+		if rec, ok := est.Cluster(at); ok && !rec.Attached {
+			continue
+		}
+		c.log.Info("removing what is left of a deleted cluster", "cluster", at.String())
+		if err := c.forget(ctx, at, dir); err != nil {
+			return fmt.Errorf("remove what is left of cluster %s: %w", at, err)
+		}
+	}
+	return nil
 }
 
 // change brings a running control plane to what the estate says now.

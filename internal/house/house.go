@@ -253,7 +253,7 @@ func (h *House) open(ctx, background context.Context, first bool) error {
 		return err
 	}
 	h.closers = append(h.closers, func() { h.store.Close() })
-	h.clusters = &clusters{dir: dir, binary: h.conf.Kube, endpoints: client.Endpoints, store: h.store, log: h.conf.Log, now: h.conf.Now, runs: make(map[scope.Scope]*run)}
+	h.clusters = &clusters{dir: dir, binary: h.conf.Kube, endpoints: client.Endpoints, store: h.store, kv: kv, log: h.conf.Log, now: h.conf.Now, runs: make(map[scope.Scope]*run)}
 	if h.conf.External == nil {
 		h.clusters.etcd = etcdFiles{dir}.files("kube-apiserver")
 	} else {
@@ -363,6 +363,9 @@ func (h *House) leaf() pki.Leaf {
 // startClusters runs every control plane of the estate, two at a time: each
 // start keeps one core busy. When one fails, the others need not go on.
 func (h *House) startClusters(ctx context.Context) error {
+	if err := h.clusters.forgetGone(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup

@@ -27,6 +27,8 @@ type Operator struct {
 	Secret    string             `json:"clientSecret"`
 	// CA is the file of the authority that signed the house's certificate.
 	CA string `json:"caFile"`
+	// Expires is when the secret ends.
+	Expires time.Time `json:"expires"`
 }
 
 // ReadOperator reads the operator's credential of a data directory.
@@ -45,7 +47,8 @@ func ReadOperator(path string) (Operator, error) {
 // operatorName is the display name of the operator's application.
 const operatorName = "Gatehouse operator"
 
-// secretLife is how long the operator's secret is good; a start renews it.
+// secretLife is how long the operator's secret is good; a start in its last third
+// renews it.
 const secretLife = 365 * 24 * time.Hour
 
 // settle makes sure that the estate has a tenant and an operator whose credential
@@ -80,11 +83,17 @@ func (h *House) settle(ctx context.Context) error {
 	old, err := ReadOperator(h.conf.Dir.Operator())
 	if err == nil {
 		if _, known := est.ServicePrincipalOf(old.Tenant, old.ClientID); known {
-			if old.Authority == h.conf.Authority && old.CA == h.conf.Dir.CA() {
-				return h.commit(ctx, change)
+			next := old
+			next.Authority, next.CA = h.conf.Authority, h.conf.Dir.CA()
+			if h.conf.Now().Add(secretLife / 3).After(old.Expires) {
+				if err := h.newSecret(&next, &change); err != nil {
+					return err
+				}
 			}
-			old.Authority, old.CA = h.conf.Authority, h.conf.Dir.CA()
-			return errors.Join(h.commit(ctx, change), h.writeOperator(old))
+			if err := h.commit(ctx, change); err != nil || next == old {
+				return err
+			}
+			return h.writeOperator(next)
 		}
 	} else if !os.IsNotExist(err) {
 		return err
@@ -126,12 +135,19 @@ func (h *House) newOperator(tenant directory.Tenant, change *store.Change) (Oper
 		ID: azurerbac.NewAssignmentID(), Scope: scope.Root, Principal: sp.ID, PrincipalType: principal.ServicePrincipal, Role: owner.ID,
 		Description: "the operator of this house", CreatedOn: h.conf.Now(),
 	}})
-	secret, err := issue.NewClientSecret(app.AppID, "operator.json", h.conf.Now(), secretLife)
+	op := Operator{Authority: h.conf.Authority, Tenant: tenant.ID, ClientID: app.AppID, CA: h.conf.Dir.CA()}
+	return op, h.newSecret(&op, change)
+}
+
+// newSecret gives the operator a fresh secret; the one before goes on until its end.
+func (h *House) newSecret(op *Operator, change *store.Change) error {
+	secret, err := issue.NewClientSecret(op.ClientID, "operator.json", h.conf.Now(), secretLife)
 	if err != nil {
-		return Operator{}, err
+		return err
 	}
 	change.Private = append(change.Private, secret.Op)
-	return Operator{Authority: h.conf.Authority, Tenant: tenant.ID, ClientID: app.AppID, Secret: secret.Text.Reveal(), CA: h.conf.Dir.CA()}, nil
+	op.Secret, op.Expires = secret.Text.Reveal(), secret.Expires.UTC().Truncate(time.Second)
+	return nil
 }
 
 func (h *House) writeOperator(op Operator) error {
