@@ -312,7 +312,7 @@ func TestGroupsWithoutEnd(t *testing.T) { // DIR-03
 	}
 }
 
-func TestLocalAdmins(t *testing.T) {
+func TestLocalAdmins(t *testing.T) { // LA-02
 	t.Parallel()
 	k := newKnocker(t)
 	admin := resource(authorizationv1.SubjectAccessReviewSpec{User: "gatehouse:local-admin:x", Groups: []string{authz.LocalAdmins, "system:authenticated"}}, "list", "secrets", "")
