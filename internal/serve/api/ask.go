@@ -4,9 +4,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
 	"github.com/gatehouse-io/gatehouse/internal/decide"
-	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
@@ -23,7 +21,7 @@ func canI(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wireDecision(s.est, decide.Decide(s.est, req)))
+	return serve.JSON(w, http.StatusOK, wire.DecisionOf(s.est, decide.Decide(s.est, req)))
 }
 
 func why(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -31,7 +29,7 @@ func why(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wireExplanation(s.est, decide.Explain(s.est, req)))
+	return serve.JSON(w, http.StatusOK, wire.ExplanationOf(s.est, decide.Explain(s.est, req)))
 }
 
 func whoCan(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -42,14 +40,14 @@ func whoCan(w http.ResponseWriter, r *http.Request, s *session) error {
 	if in.Who != "" || in.Subject != nil {
 		return record.Invalid("who-can asks about nobody in particular")
 	}
-	req, err := s.request(in)
+	req, err := in.Request(s.now)
 	if err != nil {
 		return err
 	}
 	if err := s.need(actionAsk, req.Scope, nil); err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wireHolders(s.est, decide.WhoCan(s.est, req)))
+	return serve.JSON(w, http.StatusOK, wire.HoldersOf(s.est, decide.WhoCan(s.est, req)))
 }
 
 func whatCan(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -72,7 +70,7 @@ func whatCan(w http.ResponseWriter, r *http.Request, s *session) error {
 	if !in.At.IsZero() {
 		now = in.At
 	}
-	return serve.JSON(w, http.StatusOK, wirePortfolio(s.est, decide.WhatCan(s.est, who, at, now)))
+	return serve.JSON(w, http.StatusOK, wire.PortfolioOf(s.est, decide.WhatCan(s.est, who, at, now)))
 }
 
 // question reads a question about somebody whom the caller may ask about.
@@ -81,43 +79,12 @@ func (s *session) question(w http.ResponseWriter, r *http.Request) (decide.Reque
 	if err := serve.Decode(w, r, maxSmall, &in); err != nil {
 		return decide.Request{}, err
 	}
-	req, err := s.request(in)
+	req, err := in.Request(s.now)
 	if err != nil {
 		return decide.Request{}, err
 	}
 	req.Who, err = s.subject(in, req.Scope)
 	return req, err
-}
-
-// request returns a question without its subject.
-func (s *session) request(in wire.Question) (decide.Request, error) {
-	at, err := scope.Parse(in.Scope)
-	if err != nil {
-		return decide.Request{}, err
-	}
-	req := decide.Request{Scope: at, Action: in.Action, Data: in.Data, Now: s.now, Attributes: requestAttributes(in.Attributes)}
-	if !in.At.IsZero() {
-		req.Now = in.At
-	}
-	if k := in.Kube; k != nil {
-		req.Kube = kuberbac.Attributes{
-			Verb: k.Verb, APIGroup: k.APIGroup, Resource: k.Resource, Subresource: k.Subresource,
-			Namespace: k.Namespace, Name: k.Name, Path: k.Path,
-		}
-	}
-	if (in.Action == "") == (req.Kube.Verb == "") {
-		return decide.Request{}, record.Invalid("a question has an action, or a verb of Kubernetes")
-	}
-	switch in.Only {
-	case "":
-	case "azure":
-		req.Only = decide.Azure
-	case "kubernetes":
-		req.Only = decide.Kubernetes
-	default:
-		return decide.Request{}, record.Invalid("only %.40q, want azure or kubernetes", in.Only)
-	}
-	return req, nil
 }
 
 // subject returns whom a question is about. About himself everybody may ask.
@@ -149,25 +116,4 @@ func (s *session) subject(in wire.Question, at scope.Scope) (decide.Subject, err
 		return decide.Subject{}, record.Invalid("who %.80q is neither an object id nor the name of a user", in.Who)
 	}
 	return decide.Subject{ID: id}, nil
-}
-
-func requestAttributes(values map[string]string) attributes {
-	if len(values) == 0 {
-		return nil
-	}
-	byName := make(map[string]condition.Value, len(values))
-	for name, text := range values {
-		v := condition.String(text)
-		if id, err := principal.ParseID(text); err == nil {
-			v = condition.GUID(id)
-		}
-		byName[condition.CanonicalName(name)] = v
-	}
-	return func(source condition.Source, name string) (condition.Value, bool) {
-		if source != condition.Request {
-			return condition.Value{}, false
-		}
-		v, ok := byName[name]
-		return v, ok
-	}
 }

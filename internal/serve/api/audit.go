@@ -78,7 +78,7 @@ func actor(est *estate.Snapshot, id principal.ID) wire.Principal {
 	if id.IsZero() {
 		return wire.Principal{Kind: "House", Name: "the house"}
 	}
-	return wirePrincipal(est, id)
+	return wire.PrincipalOf(est, id)
 }
 
 // verifyAudit walks the whole chain. That it was tampered with is an answer.
