@@ -41,7 +41,7 @@ func (q query) String() string {
 // to list the cluster's custom resources, which few may.
 func (t *telling) matrix(ctx context.Context, who, on, words string, qs []query) {
 	var doc strings.Builder
-	var want, typed []string
+	var want []string
 	for _, q := range qs {
 		spec := map[string]any{"resourceAttributes": map[string]string{
 			"verb": q.Verb, "group": q.APIGroup, "resource": q.Resource, "subresource": q.Subresource, "namespace": q.Namespace, "name": q.Name,
@@ -50,7 +50,6 @@ func (t *telling) matrix(ctx context.Context, who, on, words string, qs []query)
 		t.must(err)
 		fmt.Fprintf(&doc, "---\n%s\n", text)
 		want = append(want, fmt.Sprintf("%-5t %s", q.yes, q))
-		typed = append(typed, q.String())
 	}
 	const columns = `jsonpath={.status.allowed}{"\n"}`
 	got, err := t.person(who).KubectlWith(ctx, on, doc.String(), "create", "--validate=false", "-f", "-", "-o", columns)

@@ -120,6 +120,8 @@ func (u *up) end(sig os.Signal) error {
 // processes are those that work on the house's directory, this one's children or not.
 func (u *up) processes() []string {
 	var found []string
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
 	for range 50 { // the kernel ends orphans at once, and shows them for a moment longer
 		found = nil
 		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -132,7 +134,7 @@ func (u *up) processes() []string {
 		if len(found) == 0 {
 			return nil
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-tick.C
 	}
 	return found
 }
