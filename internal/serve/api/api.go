@@ -147,7 +147,11 @@ func (d *Door) handle(h handler) http.Handler {
 		if r.ContentLength == 0 { // over HTTP/2 no body is not http.NoBody
 			return h(w, r, s)
 		}
-		return serve.Body(w, r, maxChanges, func(body []byte) error {
+		limit := int64(maxSmall)
+		if r.URL.Path == wire.PathChanges {
+			limit = maxChanges
+		}
+		return serve.Body(w, r, limit, func(body []byte) error {
 			// A body may take its time, and its sender may be disabled meanwhile. What
 			// he may do is asked of the directory as it is when all has arrived.
 			s, err := d.session(r)
