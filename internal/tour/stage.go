@@ -149,7 +149,8 @@ func (s *Stage) Person(name string) (*Person, error) {
 }
 
 // SignIn signs people in, by device code and through the pages, who are not
-// signed in yet. Two at a time: checking a password keeps a core busy.
+// signed in yet. All at once: a device waits five seconds before it asks whether
+// it may.
 func (s *Stage) SignIn(ctx context.Context, names ...string) error {
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
