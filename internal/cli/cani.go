@@ -44,17 +44,33 @@ Without -n the question is about all namespaces at once.`,
 		} else if !done {
 			fmt.Fprintln(env.Stdout, canILine(env, o, est, q, d))
 		}
-		return verdict(d)
+		return verdict(env, d)
 	})
 	return cmd
 }
 
-// verdict makes the exit code of a decision.
-func verdict(d wire.Decision) error {
-	if d.Effect == "allow" {
+// verdict makes the exit code of a decision. A no is none while something that
+// may grant was not looked at; a yes and a prohibition stand all the same.
+func verdict(env *Env, d wire.Decision) error {
+	switch {
+	case d.Effect == "allow":
 		return nil
+	case d.Effect == "deny":
+		return &Exit{Code: ExitNo}
 	}
-	return &Exit{Code: ExitNo}
+	return env.unless(d.NotEvaluated, &Exit{Code: ExitNo})
+}
+
+// unless says what was not evaluated, which makes an answer none; otherwise it
+// returns what the answer is.
+func (e *Env) unless(notEvaluated []string, answer error) error {
+	if len(notEvaluated) == 0 {
+		return answer
+	}
+	for _, what := range notEvaluated {
+		e.note("not evaluated: %s; what they grant is not in this answer", what)
+	}
+	return &Exit{Code: ExitUnanswered}
 }
 
 func canILine(env *Env, o *options, est *estate.Snapshot, q query, d wire.Decision) string {

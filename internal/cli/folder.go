@@ -24,7 +24,7 @@ func (f *folder) CanI(_ context.Context, q wire.Question) (wire.Decision, error)
 	if err != nil {
 		return wire.Decision{}, err
 	}
-	return wire.DecisionOf(f.est, decide.Decide(f.est, req)), nil
+	return wire.DecisionOf(f.est, req, decide.Decide(f.est, req)), nil
 }
 
 func (f *folder) Why(_ context.Context, q wire.Question) (wire.Explanation, error) {
@@ -32,7 +32,7 @@ func (f *folder) Why(_ context.Context, q wire.Question) (wire.Explanation, erro
 	if err != nil {
 		return wire.Explanation{}, err
 	}
-	return wire.ExplanationOf(f.est, decide.Explain(f.est, req)), nil
+	return wire.ExplanationOf(f.est, req, decide.Explain(f.est, req)), nil
 }
 
 func (f *folder) WhoCan(_ context.Context, q wire.Question) (wire.Holders, error) {
@@ -40,7 +40,7 @@ func (f *folder) WhoCan(_ context.Context, q wire.Question) (wire.Holders, error
 	if err != nil {
 		return wire.Holders{}, err
 	}
-	return wire.HoldersOf(f.est, decide.WhoCan(f.est, req)), nil
+	return wire.HoldersOf(f.est, req, decide.WhoCan(f.est, req)), nil
 }
 
 func (f *folder) WhatCan(_ context.Context, q wire.Question) (wire.Portfolio, error) {
@@ -56,7 +56,7 @@ func (f *folder) WhatCan(_ context.Context, q wire.Question) (wire.Portfolio, er
 	if !q.At.IsZero() {
 		now = q.At
 	}
-	return wire.PortfolioOf(f.est, decide.WhatCan(f.est, who, at, now)), nil
+	return wire.PortfolioOf(f.est, at, decide.WhatCan(f.est, who, at, now)), nil
 }
 
 // request reads a question as the engine takes it.

@@ -107,13 +107,21 @@ type placedPortfolio struct {
 }
 
 func whatCan(ctx context.Context, env *Env, o *options, src source, est *estate.Snapshot, q query, places []scope.Scope, detail bool) error {
-	var all []placedPortfolio
+	var (
+		all    []placedPortfolio
+		unread []string
+	)
 	something := false
 	for _, at := range places {
 		q.Scope = at.String()
 		p, err := src.WhatCan(ctx, q.Question)
 		if err != nil {
 			return err
+		}
+		for _, what := range p.NotEvaluated {
+			if !slices.Contains(unread, what) {
+				unread = append(unread, what)
+			}
 		}
 		if len(p.Held) > 0 || len(p.Abilities) > 0 {
 			all = append(all, placedPortfolio{q.Scope, p})
@@ -135,9 +143,9 @@ func whatCan(ctx context.Context, env *Env, o *options, src source, est *estate.
 	}
 	if !something {
 		env.note("%s has nothing there but what everybody has", q.who.label)
-		return &Exit{Code: ExitNo}
+		return env.unless(unread, &Exit{Code: ExitNo})
 	}
-	return nil
+	return env.unless(unread, nil)
 }
 
 // everybodys reports whether a grant is one that Kubernetes gives to everybody

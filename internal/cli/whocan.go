@@ -55,9 +55,9 @@ controllers are not listed.`,
 		}
 		if len(found.Holders) == 0 {
 			env.note("nobody may %s", q.what)
-			return &Exit{Code: ExitNo}
+			return env.unless(found.NotEvaluated, &Exit{Code: ExitNo})
 		}
-		return nil
+		return env.unless(found.NotEvaluated, nil)
 	})
 	return cmd
 }

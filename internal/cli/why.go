@@ -46,7 +46,7 @@ code is that of can-i.`,
 		} else if !done {
 			explain(env, o, env.Stdout, est, q, e)
 		}
-		return verdict(e.Decision)
+		return verdict(env, e.Decision)
 	})
 	return cmd
 }

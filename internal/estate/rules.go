@@ -227,3 +227,17 @@ var bootstrap = sync.OnceValue(func() bootstrapPolicy {
 func (s *Snapshot) KubeRules(cluster scope.Scope, clusterRole string) *Rules {
 	return s.world.rulesOf(kubeKey{cluster, "", clusterRole})
 }
+
+// KubeUnread reports whether nothing is known of what a cluster's own roles and
+// bindings grant: the house did not make it, and nobody has read them. Answers
+// about it are not the whole truth then.
+func (s *Snapshot) KubeUnread(cluster scope.Scope) bool {
+	c, ok := s.world.clusters[cluster]
+	if !ok || !c.Attached || c.Mirrored {
+		return false
+	}
+	for range s.KubeBindings(cluster) {
+		return false
+	}
+	return true
+}

@@ -21,7 +21,7 @@ func canI(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wire.DecisionOf(s.est, decide.Decide(s.est, req)))
+	return serve.JSON(w, http.StatusOK, wire.DecisionOf(s.est, req, decide.Decide(s.est, req)))
 }
 
 func why(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -29,7 +29,7 @@ func why(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wire.ExplanationOf(s.est, decide.Explain(s.est, req)))
+	return serve.JSON(w, http.StatusOK, wire.ExplanationOf(s.est, req, decide.Explain(s.est, req)))
 }
 
 func whoCan(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -47,7 +47,7 @@ func whoCan(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err := s.need(actionAsk, req.Scope, nil); err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wire.HoldersOf(s.est, decide.WhoCan(s.est, req)))
+	return serve.JSON(w, http.StatusOK, wire.HoldersOf(s.est, req, decide.WhoCan(s.est, req)))
 }
 
 func whatCan(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -70,7 +70,7 @@ func whatCan(w http.ResponseWriter, r *http.Request, s *session) error {
 	if !in.At.IsZero() {
 		now = in.At
 	}
-	return serve.JSON(w, http.StatusOK, wire.PortfolioOf(s.est, decide.WhatCan(s.est, who, at, now)))
+	return serve.JSON(w, http.StatusOK, wire.PortfolioOf(s.est, at, decide.WhatCan(s.est, who, at, now)))
 }
 
 // question reads a question about somebody whom the caller may ask about.

@@ -44,6 +44,20 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 		c.Ops = append(c.Ops, ops...)
 	}
 	c.Ops = once(c.Ops)
+	// Another change may come first, and be the one that takes the caller's right.
+	c.Check = func(now *estate.Snapshot) error {
+		if now.Revision() == s.est.Revision() {
+			return nil
+		}
+		again := *s
+		again.est = now
+		for i, op := range in.Ops {
+			if _, err := again.authorise(op); err != nil {
+				return fmt.Errorf("op %d: %w", i, err)
+			}
+		}
+		return nil
+	}
 	if err := notMirrored(s.est, c.Ops); err != nil {
 		return err
 	}

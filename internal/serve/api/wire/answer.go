@@ -5,11 +5,12 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
 
 // DecisionOf puts a decision into words: ids get the names that they have in est.
-func DecisionOf(est *estate.Snapshot, d decide.Decision) Decision {
-	out := Decision{Effect: d.Effect.String(), Reason: d.Reason.String(), Revision: d.Revision}
+func DecisionOf(est *estate.Snapshot, req decide.Request, d decide.Decision) Decision {
+	out := Decision{Effect: d.Effect.String(), Reason: d.Reason.String(), Revision: d.Revision, NotEvaluated: notEvaluated(est, req)}
 	if d.By != nil {
 		out.By = new(grantOf(est, d.By))
 	}
@@ -17,9 +18,9 @@ func DecisionOf(est *estate.Snapshot, d decide.Decision) Decision {
 }
 
 // ExplanationOf puts an explanation into words.
-func ExplanationOf(est *estate.Snapshot, e decide.Explanation) Explanation {
+func ExplanationOf(est *estate.Snapshot, req decide.Request, e decide.Explanation) Explanation {
 	out := Explanation{
-		Decision: DecisionOf(est, e.Decision), Groups: principalsOf(est, e.Groups), Operation: e.Operation,
+		Decision: DecisionOf(est, req, e.Decision), Groups: principalsOf(est, e.Groups), Operation: e.Operation,
 		Considered: make([]Considered, len(e.Considered)), Azure: e.AzureCounts, Kubernetes: e.KubernetesCounts,
 	}
 	if !e.Principal.ID.IsZero() {
@@ -41,8 +42,8 @@ func ExplanationOf(est *estate.Snapshot, e decide.Explanation) Explanation {
 }
 
 // HoldersOf puts those who can into words.
-func HoldersOf(est *estate.Snapshot, holders []decide.Holder) Holders {
-	out := Holders{Revision: est.Revision(), Holders: make([]Holder, len(holders))}
+func HoldersOf(est *estate.Snapshot, req decide.Request, holders []decide.Holder) Holders {
+	out := Holders{Revision: est.Revision(), Holders: make([]Holder, len(holders)), NotEvaluated: notEvaluated(est, req)}
 	for i, h := range holders {
 		who := subjectOf(h.Subject)
 		if !h.Principal.ID.IsZero() {
@@ -54,8 +55,11 @@ func HoldersOf(est *estate.Snapshot, holders []decide.Holder) Holders {
 }
 
 // PortfolioOf puts what somebody can do into words.
-func PortfolioOf(est *estate.Snapshot, p decide.Portfolio) Portfolio {
-	out := Portfolio{Revision: p.Revision, Held: make([]Considered, len(p.Held))}
+func PortfolioOf(est *estate.Snapshot, at scope.Scope, p decide.Portfolio) Portfolio {
+	if cluster, _, ok := at.CutNamespace(); ok {
+		at = cluster
+	}
+	out := Portfolio{Revision: p.Revision, Held: make([]Considered, len(p.Held)), NotEvaluated: unread(est, at)}
 	for i, h := range p.Held {
 		out.Held[i] = consideredOf(est, h.Grant, h.Outcome, h.Via)
 	}
@@ -114,4 +118,19 @@ func subjectOf(s kuberbac.Subject) Principal {
 		return Principal{Kind: string(s.Kind), Name: s.Namespace + "/" + s.Name}
 	}
 	return Principal{Kind: string(s.Kind), Name: s.Name}
+}
+
+// notEvaluated says what an answer could not take into account.
+func notEvaluated(est *estate.Snapshot, req decide.Request) []string {
+	if req.Kube.Verb == "" || req.Only == decide.Azure {
+		return nil
+	}
+	return unread(est, req.Scope)
+}
+
+func unread(est *estate.Snapshot, cluster scope.Scope) []string {
+	if !est.KubeUnread(cluster) {
+		return nil
+	}
+	return []string{"the roles and bindings of cluster " + cluster.Name() + " itself: nobody has read them"}
 }

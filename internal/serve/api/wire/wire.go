@@ -139,6 +139,9 @@ type Decision struct {
 	Reason   string `json:"reason"`
 	By       *Grant `json:"by,omitzero"`
 	Revision int64  `json:"revision"`
+	// NotEvaluated says what could not be taken into account. While it says
+	// something, what is not granted here may be granted all the same.
+	NotEvaluated []string `json:"notEvaluated,omitzero"`
 }
 
 // A Grant is a source of access, or of its denial.
@@ -199,6 +202,8 @@ type Fix struct {
 type Holders struct {
 	Revision int64    `json:"revision"`
 	Holders  []Holder `json:"holders"`
+	// NotEvaluated is as in Decision.
+	NotEvaluated []string `json:"notEvaluated,omitzero"`
 }
 
 // A Holder is one who can, and by which grant.
@@ -214,6 +219,8 @@ type Portfolio struct {
 	Revision  int64        `json:"revision"`
 	Held      []Considered `json:"held"`
 	Abilities []Ability    `json:"abilities,omitzero"`
+	// NotEvaluated is as in Decision.
+	NotEvaluated []string `json:"notEvaluated,omitzero"`
 }
 
 // An Ability is what somebody can do with one resource.
