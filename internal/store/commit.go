@@ -28,6 +28,9 @@ type Change struct {
 	// IfRev names records that must still be of a revision (see Rev), whether or
 	// not an op touches them; 0 means that there must be none.
 	IfRev map[record.Key]int64
+	// Check is asked about the snapshot that the change is made on, each time that
+	// it is tried; its error refuses the change. nil allows every one.
+	Check func(*estate.Snapshot) error
 }
 
 const (
@@ -166,6 +169,11 @@ func (s *Store) try(ctx context.Context, a *attempt) (int64, error) {
 	for key, want := range a.c.IfRev {
 		if got := s.Rev(key); got != want {
 			return 0, fmt.Errorf("%s is of revision %d, not %d: %w", key, got, want, ErrConflict)
+		}
+	}
+	if a.c.Check != nil {
+		if err := a.c.Check(est); err != nil {
+			return 0, err
 		}
 	}
 	if _, err := est.Apply(est.Revision()+1, a.c.Ops...); err != nil {
