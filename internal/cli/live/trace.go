@@ -24,7 +24,8 @@ func newTrace(env *cli.Env) *cobra.Command {
 		Short: "Show the way of a request: who, which token, which groups, who said what and why",
 		Long: `Show the way of somebody's latest request in ten steps, from kubectl to the
 answer: which token was issued and checked, which groups were found, which
-authorizer said what, and why.
+authorizer said what, and why. An API server does not report what its own
+authorizers said, so that Kubernetes RBAC is asked of the estate as it is now.
 
 Without --user, or with --events, list what the doors of the house did lately,
 one line an event.`,
