@@ -147,8 +147,8 @@ type Ring struct {
 	Config
 	view    atomic.Pointer[view]
 	asked   atomic.Pointer[time.Time] // when the store was last asked, and then answered
-	mu      sync.Mutex // one refresh at a time, so that no older view replaces a newer one
-	tending sync.Mutex // one at a time makes keys; a stop never waits for it
+	mu      sync.Mutex                // one refresh at a time, so that no older view replaces a newer one
+	tending sync.Mutex                // one at a time makes keys; a stop never waits for it
 	pool    pool
 
 	stop       func()
