@@ -20,6 +20,8 @@ func (h *House) explain(err error) error {
 		return fmt.Errorf("%w\netcd takes no writes: free space there, and disarm its alarm", err)
 	case errors.Is(err, store.ErrSchema):
 		return fmt.Errorf("%w\nthe store in %s was written by another version of gatehouse: run that one, or a newer one", err, dir)
+	case errors.Is(err, store.ErrLost):
+		return fmt.Errorf("%w\nits log was cut off, or it was set back: bring back the newest copy of %s, or start once with --accept-loss to go on without them", err, dir)
 	case errors.Is(err, store.ErrForeign):
 		return fmt.Errorf("%w\nthe store and the directory %s do not belong together: bring back the files that are missing, or begin a new directory with --dir", err, dir)
 	}

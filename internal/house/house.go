@@ -50,6 +50,8 @@ type Config struct {
 	FirstPassword string
 	// Kube is the path of gatehouse-kube; empty runs no control planes.
 	Kube string
+	// AcceptLoss starts with a store that lacks changes which were seen here.
+	AcceptLoss bool
 	// ResumeIssuing ends a stop of issuing (see keys.Ring.StopIssuing) at the start:
 	// while issuing is stopped nobody can get the token that it takes to resume.
 	ResumeIssuing bool
@@ -247,7 +249,7 @@ func (h *House) open(ctx, background context.Context, first bool) error {
 		return err
 	}
 	h.store, err = store.Open(ctx, store.Config{
-		KV: kv, Sealer: key, Dir: dir.path("store"), Init: first, MaxAge: h.conf.MaxAge, Now: h.conf.Now, Log: h.conf.Log.With("part", "store"),
+		KV: kv, Sealer: key, Dir: dir.path("store"), Init: first, AcceptLoss: h.conf.AcceptLoss, MaxAge: h.conf.MaxAge, Now: h.conf.Now, Log: h.conf.Log.With("part", "store"),
 	})
 	if err != nil {
 		return err

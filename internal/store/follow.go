@@ -241,6 +241,10 @@ func (s *Store) step(events []Event) error {
 	if err != nil {
 		return fmt.Errorf("%w: revision %d: %w", errResync, rev, err)
 	}
+	// Noted before anybody is told, so that what was acknowledged was noted.
+	if err := s.seen.note(end.seq); err != nil {
+		s.log.Error("store: how far the store was seen could not be noted; a later loss may go unnoticed", "error", err)
+	}
 	s.publish(func() {
 		for _, e := range events {
 			switch {

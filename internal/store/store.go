@@ -54,6 +54,9 @@ type Config struct {
 	// Init allows to create a store in an empty database, and to adopt an existing
 	// store in an empty directory. It never overrides a note that says otherwise.
 	Init bool
+	// AcceptLoss opens a store that lacks changes which this replica has seen; see
+	// ErrLost. What is missing is given up.
+	AcceptLoss bool
 	// Migrations lead from older schemas to this one; nil if there are none.
 	Migrations []Migration
 	// MaxAge is how long a snapshot may go unconfirmed before Fresh refuses it;
@@ -82,6 +85,7 @@ type Store struct {
 	freshAt atomic.Pointer[time.Time] // when cur was last known to be complete
 	fault   atomic.Pointer[error]     // why cur cannot be continued
 
+	seen    *seen // the follower's alone, after Open
 	mu      sync.Mutex
 	head    head             // the audit chain's end, as of applied
 	headRev int64            // which revision wrote it
@@ -131,6 +135,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.resync(ctx); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	seen, err := openSeen(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := seen.check(s.head.seq, cfg.AcceptLoss); err != nil {
+		seen.close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s.seen = seen
 	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.background.Go(func() { s.follow(bg) })
@@ -142,7 +155,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func (s *Store) Close() error {
 	s.stop()
 	s.background.Wait()
-	return nil
+	return s.seen.close()
 }
 
 // ID names the store for life: what was sealed for one store opens in no other.

@@ -31,7 +31,7 @@ type houseFlags struct {
 	endpoints                                     []string
 	etcdCert, etcdKey, etcdCA                     string
 	maxAge                                        time.Duration
-	resume, verbose                               bool
+	acceptLoss, resume, verbose                   bool
 }
 
 func (h *houseFlags) register(cmd *cobra.Command) {
@@ -47,6 +47,7 @@ func (h *houseFlags) register(cmd *cobra.Command) {
 	f.StringVar(&h.etcdKey, "etcd-key-file", "", "its key `file`")
 	f.StringVar(&h.etcdCA, "etcd-ca-file", "", "authority `file` of --etcd")
 	f.DurationVar(&h.maxAge, "max-age", 0, "how old a replica's view may be before it stops allowing (default 5s)")
+	f.BoolVar(&h.acceptLoss, "accept-loss", false, "start although acknowledged changes are missing from the store")
 	f.BoolVar(&h.resume, "resume-issuing", false, "issue tokens again after gatehouse keys stop-issuing")
 	f.BoolVarP(&h.verbose, "verbose", "v", false, "log more")
 }
@@ -57,7 +58,7 @@ func (h *houseFlags) config(env *cli.Env, log *slog.Logger) house.Config {
 		dir = DataDir(env.Getenv)
 	}
 	conf := house.Config{Dir: dir, Listen: h.listen, WebhookListen: h.webhook, Authority: strings.TrimSuffix(h.authority, "/"),
-		Names: h.names, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, ResumeIssuing: h.resume, Log: log}
+		Names: h.names, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, AcceptLoss: h.acceptLoss, ResumeIssuing: h.resume, Log: log}
 	if len(h.endpoints) > 0 {
 		conf.External = &etcd.ClientConfig{Endpoints: h.endpoints, TLS: etcd.Files{Cert: h.etcdCert, Key: h.etcdKey, CA: h.etcdCA}}
 	}

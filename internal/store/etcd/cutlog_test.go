@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,11 +13,11 @@ import (
 )
 
 // ST-05: the end of the log is missing, after a kill. etcd cannot tell that from a
-// write that was never finished, and drops it. What is left is a whole beginning of
-// the history, with an audit chain that fits; it is never empty, and nothing is
-// missing in the middle. That the end is missing is not noticed: a disk that lies
-// about what it has written can take back the last writes.
-func TestALogThatWasCutOffIsAWholeBeginning(t *testing.T) {
+// write that was never finished, and drops it. The store beside it knows how far it
+// was seen, and refuses. Who accepts the loss gets a whole beginning of the
+// history, with an audit chain that fits; it is never empty, and nothing is missing
+// in the middle.
+func TestALogThatWasCutOffIsNoticed(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts many members")
@@ -26,7 +27,7 @@ func TestALogThatWasCutOffIsAWholeBeginning(t *testing.T) {
 			t.Parallel()
 			dir, files := filepath.Join(t.TempDir(), "data"), certs(t, t.TempDir())
 			const writes = 20
-			run := func(init bool) (string, error) {
+			run := func(init, accept bool) (string, error) {
 				srv, err := etcd.Start(t.Context(), etcd.ServerConfig{Dir: dir, TLS: files})
 				if err != nil {
 					return "", err
@@ -38,7 +39,7 @@ func TestALogThatWasCutOffIsAWholeBeginning(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s, err := store.Open(t.Context(), store.Config{KV: kv, Sealer: key, Dir: dir, Init: init})
+				s, err := store.Open(t.Context(), store.Config{KV: kv, Sealer: key, Dir: dir, Init: init, AcceptLoss: accept})
 				if err != nil {
 					return "", err
 				}
@@ -64,14 +65,19 @@ func TestALogThatWasCutOffIsAWholeBeginning(t *testing.T) {
 				return nameOf(s.Current(), 1), nil
 			}
 			last := fmt.Sprint(writes - 1)
-			if got, err := run(true); err != nil || got != last {
+			if got, err := run(true, false); err != nil || got != last {
 				t.Fatal(got, err)
 			}
 			rewrite(t, firstLog(t, filepath.Join(dir, "etcd", "member")), func(b []byte) []byte {
 				used := len(bytes.TrimRight(b, "\x00"))
 				return b[:max(0, used-missing)]
 			})
-			got, err := run(false)
+			if got, err := run(false, false); err == nil {
+				t.Errorf("it started with %q although the end of its log is missing", got)
+			} else if missing < 3000 && !errors.Is(err, store.ErrLost) {
+				t.Errorf("error = %v, want ErrLost", err)
+			}
+			got, err := run(false, true)
 			var n int
 			if _, scanErr := fmt.Sscan(got, &n); err == nil && (scanErr != nil || n < writes-8 || n >= writes) {
 				t.Errorf("it started with %q, acknowledged were 0 to %s", got, last)
