@@ -22,8 +22,14 @@ func (c Config) file() string {
 	return filepath.Join(c.Cache, hex.EncodeToString(h.Sum(nil))+".json")
 }
 
+// A kept token is one in the cache, with who was given it last.
+type kept struct {
+	oauth2.Token
+	Asker string `json:"asker,omitempty"`
+}
+
 // load returns the kept token. What cannot be read is no token.
-func (c Config) load() *oauth2.Token {
+func (c Config) load() *kept {
 	if c.Cache == "" {
 		return nil
 	}
@@ -35,7 +41,7 @@ func (c Config) load() *oauth2.Token {
 	if err != nil {
 		return nil
 	}
-	tok := new(oauth2.Token)
+	tok := new(kept)
 	if json.Unmarshal(data, tok) != nil {
 		return nil
 	}
@@ -50,7 +56,7 @@ func (c Config) save(tok *oauth2.Token) error {
 	if err := os.MkdirAll(c.Cache, 0o700); err != nil {
 		return err
 	}
-	data, err := json.Marshal(tok)
+	data, err := json.Marshal(kept{*tok, c.Asker})
 	if err != nil {
 		return err
 	}

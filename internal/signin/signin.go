@@ -44,6 +44,10 @@ type Config struct {
 	ClientSecret string
 	// Cache is the folder for tokens; empty keeps none.
 	Cache string
+	// Asker tells processes that ask apart; empty tells nobody apart. Whoever is
+	// given a kept token and asks again was refused with it, as after his sign-in
+	// was ended, and gets another one.
+	Asker string
 	// Tell is where a person is told what to do.
 	Tell io.Writer
 	Now  func() time.Time
@@ -67,8 +71,9 @@ func Token(ctx context.Context, c Config) (*oauth2.Token, error) {
 		return nil, err
 	}
 	kept := c.load()
-	if kept != nil && kept.AccessToken != "" && c.Now().Add(early).Before(kept.Expiry) {
-		return kept, nil
+	refused := kept != nil && c.Asker != "" && kept.Asker == c.Asker
+	if kept != nil && !refused && kept.AccessToken != "" && c.Now().Add(early).Before(kept.Expiry) {
+		return &kept.Token, c.save(&kept.Token)
 	}
 	if kept != nil && kept.RefreshToken != "" {
 		// A refused refresh token is no failure: then one signs in again.

@@ -116,6 +116,20 @@ func TestARefusedRefreshTokenMeansSigningInAgain(t *testing.T) {
 	}
 }
 
+func TestWhoAsksTwiceWasRefused(t *testing.T) {
+	t.Parallel()
+	s := &service{life: 3600}
+	conf := start(t, s)
+	for _, tt := range []struct{ asker, want string }{
+		{"kubectl 1", "token-1"}, {"kubectl 2", "token-1"}, {"kubectl 2", "token-2"}, {"kubectl 3", "token-2"}, {"", "token-2"}, {"", "token-2"},
+	} {
+		conf.Asker = tt.asker
+		if tok, err := signin.Token(t.Context(), conf); err != nil || tok.AccessToken != tt.want {
+			t.Errorf("%q asks: Token = %+v, %v, want %s", tt.asker, tok, err, tt.want)
+		}
+	}
+}
+
 func TestAFileThatOthersCouldReadIsNoToken(t *testing.T) {
 	t.Parallel()
 	s := &service{life: 3600}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,7 @@ Secrets come from the environment: AZURE_USERNAME and AZURE_PASSWORD for
     --server-id 6dae42f8-4368-4678-94ff-3960e28e3630 --client-id 80faf920-1908-4b52-b5ef-a8e7bedfc67a`,
 		Args: cobra.NoArgs,
 		RunE: cli.Run(func(cmd *cobra.Command, _ []string) error {
-			c.Tell, c.Now = env.Stderr, env.Now
+			c.Tell, c.Now, c.Asker = env.Stderr, env.Now, parent()
 			if c.Cache == "" {
 				c.Cache = tokenCache(DataDir(env.Getenv))
 			}
@@ -73,6 +74,24 @@ Secrets come from the environment: AZURE_USERNAME and AZURE_PASSWORD for
 		}
 	}
 	return cmd
+}
+
+// parent tells the process that runs this one from every other, later ones with
+// the same number included. kubectl runs a plugin a second time when the API
+// server refuses the first token, and has no way to say so.
+func parent() string {
+	ppid := os.Getppid()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ppid))
+	if err != nil {
+		return ""
+	}
+	// The start time is the 22nd field (proc(5)); the second may hold blanks.
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 20 {
+		return ""
+	}
+	return fmt.Sprintf("%d:%s", ppid, fields[19])
 }
 
 // askedVersion is the API version that kubectl asks for in KUBERNETES_EXEC_INFO.
