@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -345,16 +346,24 @@ func watchProgress(t *testing.T, kv store.KV) {
 		rev = Put(t, kv, "/elsewhere", "x")
 	}
 	// An answer may be lost or tell of an earlier revision: ask until it is there.
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	bound := time.After(30 * time.Second)
 	for {
 		if err := w.AskProgress(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		b := <-w.Batches()
-		if b.Err != nil || len(b.Events) > 0 {
-			t.Fatalf("batch %+v, want progress", b)
-		}
-		if b.Rev >= rev {
-			return
+		select {
+		case b := <-w.Batches():
+			if b.Err != nil || len(b.Events) > 0 {
+				t.Fatalf("batch %+v, want progress", b)
+			}
+			if b.Rev >= rev {
+				return
+			}
+		case <-again.C:
+		case <-bound:
+			t.Fatalf("no progress up to revision %d although it was asked for again and again", rev)
 		}
 	}
 }
