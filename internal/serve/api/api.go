@@ -16,12 +16,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
-	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -216,9 +213,8 @@ type session struct {
 const waitAtLeast = 10 * time.Second
 
 func (d *Door) session(r *http.Request) (*session, error) {
-	raw, ok := bearer(r)
-	if !ok {
-		return nil, serve.Refuse(http.StatusUnauthorized, "AuthenticationFailed", "The request must carry one bearer token, in the header Authorization.")
+	if err := serve.Bearing(r); err != nil {
+		return nil, err
 	}
 	est, err := d.snapshot(r)
 	if err != nil {
@@ -228,49 +224,12 @@ func (d *Door) session(r *http.Request) (*session, error) {
 	if err := d.conf.State.Fresh(now); err != nil {
 		return nil, err
 	}
-	keys := d.conf.Keys()
-	said, err := token.Peek(raw)
+	tokens := serve.Tokens{Keys: d.conf.Keys, Issuers: d.conf.Issuers, Live: d.conf.Live, Audiences: []string{Audience, App}}
+	caller, tenant, err := tokens.Bearer(r, est, now)
 	if err != nil {
-		return nil, unauthenticated(err)
+		return nil, err
 	}
-	key, _ := keys.Find(said.KeyID)
-	claims, err := token.Verify(raw, keys, token.Want{
-		Tenant: key.Tenant, Issuers: d.conf.Issuers(key.Tenant), Audiences: []string{Audience, App}, Purpose: token.AccessToken,
-	}, now)
-	if err != nil {
-		return nil, unauthenticated(err)
-	}
-	if err := serve.CheckIssued(est, claims.ObjectID, claims.IssuedAt); err != nil {
-		return nil, unauthenticated(err)
-	}
-	if d.conf.Live != nil {
-		live, err := d.conf.Live(r.Context(), claims)
-		if err != nil {
-			return nil, err
-		}
-		if !live {
-			return nil, unauthenticated(errors.New("the sign-in that the token came from was ended"))
-		}
-	}
-	caller, err := serve.CallerOf(est, claims.Tenant, claims.ObjectID)
-	if err != nil {
-		return nil, unauthenticated(err)
-	}
-	return &session{est: est, now: now, tenant: claims.Tenant, caller: caller}, nil
-}
-
-func unauthenticated(err error) error {
-	return &serve.Error{Status: http.StatusUnauthorized, Code: "InvalidAuthenticationToken", Message: "The access token is not accepted.", Err: err}
-}
-
-// bearer returns the token of a request that has exactly one (RFC 6750, section 2.1).
-func bearer(r *http.Request) (string, bool) {
-	values := r.Header.Values("Authorization")
-	if len(values) != 1 {
-		return "", false
-	}
-	scheme, raw, ok := strings.Cut(values[0], " ")
-	return raw, ok && strings.EqualFold(scheme, "Bearer") && raw != ""
+	return &session{est: est, now: now, tenant: tenant, caller: caller}, nil
 }
 
 // snapshot returns the estate to answer from: at least of the revision that the
@@ -292,18 +251,13 @@ func (d *Door) snapshot(r *http.Request) (*estate.Snapshot, error) {
 	return d.conf.State.AtLeast(ctx, rev)
 }
 
-// attributes are what the condition of a grant may ask about one operation.
-type attributes func(condition.Source, string) (condition.Value, bool)
-
 // may reports whether the caller may do something.
-func (s *session) may(action string, at scope.Scope, attr attributes) bool {
-	return decide.Decide(s.est, decide.Request{
-		Who: decide.Subject{ID: s.caller.ID}, Scope: at, Action: action, Attributes: attr, Now: s.now,
-	}).Effect == decide.Allow
+func (s *session) may(action string, at scope.Scope, attr serve.Attributes) bool {
+	return serve.Operation{Action: action, At: at, Attributes: attr}.Allowed(s.est, s.caller.ID, s.now)
 }
 
 // need returns the error of who may not, in the words of Azure Resource Manager.
-func (s *session) need(action string, at scope.Scope, attr attributes) error {
+func (s *session) need(action string, at scope.Scope, attr serve.Attributes) error {
 	if s.may(action, at, attr) {
 		return nil
 	}
@@ -317,9 +271,9 @@ func (s *session) need(action string, at scope.Scope, attr attributes) error {
 }
 
 // needAll returns the error of the first operation that the caller may not.
-func (s *session) needAll(ops []operation) error {
+func (s *session) needAll(ops []serve.Operation) error {
 	for _, o := range ops {
-		if err := s.need(o.action, o.at, o.attr); err != nil {
+		if err := s.need(o.Action, o.At, o.Attributes); err != nil {
 			return err
 		}
 	}

@@ -5,9 +5,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
-	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
-	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
@@ -118,11 +116,11 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 		return nil, err
 	}
 	old, _ := s.est.Get(next.Key())
-	if err := s.needAll(toPut(s.est, old, next)); err != nil {
+	if err := s.needAll(serve.ToPut(s.est, old, next)); err != nil {
 		return nil, err
 	}
 	if old == nil {
-		if err := s.unclaimed(next); err != nil {
+		if err := serve.Unclaimed(s.est, next); err != nil {
 			return nil, err
 		}
 	}
@@ -135,31 +133,6 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 		}
 	}
 	return []estate.Op{{Put: next}}, nil
-}
-
-// unclaimed refuses a new principal under an object id that still has role
-// assignments: they were given to somebody who is gone, and whoever may only make
-// an identity must not make his heir.
-func (s *session) unclaimed(next record.Record) error {
-	var id principal.ID
-	switch r := next.(type) {
-	case directory.User:
-		id = r.ID
-	case directory.Group:
-		id = r.ID
-	case directory.ServicePrincipal:
-		id = r.ID
-	case directory.ManagedIdentity:
-		id = r.ID
-	default:
-		return nil
-	}
-	left := s.est.AssignmentsOf(id)
-	if len(left) == 0 {
-		return nil
-	}
-	return serve.Refuse(http.StatusConflict, "PrincipalIdInUse", fmt.Sprintf(
-		"The object id %s still has role assignment %s, of a principal that was deleted. Delete the assignment first, or make the principal under a new id.", id, left[0].ID))
 }
 
 // stamp says who made an assignment and when; what the caller says is ignored.
@@ -180,34 +153,9 @@ func (s *session) delete(d *wire.Delete) ([]estate.Op, error) {
 	if len(d.Parts) == 0 || len(d.Parts) > len(record.Key{}.Parts) {
 		return nil, record.Invalid("a key has 1 to %d parts", len(record.Key{}.Parts))
 	}
-	seen := make(map[record.Key]bool)
-	var ops []estate.Op
-	var walk func(key record.Key) error
-	walk = func(key record.Key) error {
-		if seen[key] {
-			return nil
-		}
-		seen[key] = true
-		old, ok := s.est.Get(key)
-		if !ok {
-			return fmt.Errorf("delete %s: %w", key, estate.ErrNotFound)
-		}
-		if err := s.needAll(toDelete(s.est, old)); err != nil {
-			return err
-		}
-		ops = append(ops, estate.Op{Delete: key})
-		if !d.Dependents {
-			return nil
-		}
-		for _, dep := range s.est.Dependents(key) {
-			if err := walk(dep); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := walk(record.KeyOf(d.Kind, d.Parts...)); err != nil {
+	ops, needs, err := serve.Deletion(s.est, record.KeyOf(d.Kind, d.Parts...), d.Dependents)
+	if err != nil {
 		return nil, err
 	}
-	return ops, nil
+	return ops, s.needAll(needs)
 }

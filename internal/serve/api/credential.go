@@ -43,7 +43,7 @@ func (d *Door) password(w http.ResponseWriter, r *http.Request, s *session) erro
 		return fmt.Errorf("user %s: %w", id, estate.ErrNotFound)
 	}
 	if id != s.caller.ID {
-		if err := s.needAll(toGive(s.est, id, id)); err != nil {
+		if err := s.needAll(serve.ToGive(s.est, id, id)); err != nil {
 			return err
 		}
 	}
@@ -69,7 +69,7 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	if _, ok := s.est.Application(app); !ok {
 		return fmt.Errorf("application %s: %w", app, estate.ErrNotFound)
 	}
-	if err := s.needAll(toActAs(s.est, app)); err != nil {
+	if err := s.needAll(serve.ToActAs(s.est, app)); err != nil {
 		return err
 	}
 	var in wire.NewSecret

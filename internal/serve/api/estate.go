@@ -47,7 +47,7 @@ func (s *session) reader() func(record.Record) bool {
 	}
 	known := make(map[question]bool)
 	return func(r record.Record) bool {
-		typ, places := placesOf(s.est, r)
+		typ, places := serve.PlacesOf(s.est, r)
 		return slices.ContainsFunc(places, func(at scope.Scope) bool {
 			q := question{typ, at}
 			may, ok := known[q]

@@ -1,11 +1,15 @@
-package api
+package serve
 
 import (
 	"bytes"
+	"fmt"
+	"net/http"
 	"slices"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
+	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
@@ -37,17 +41,27 @@ var typeOf = map[record.Kind]string{
 	record.KubeBinding:         "Microsoft.ContainerService/managedClusters/roleBindings",
 }
 
-// An operation is one thing that the caller must be allowed.
-type operation struct {
-	action string
-	at     scope.Scope
-	attr   attributes
+// An Operation is one thing that a caller must be allowed.
+type Operation struct {
+	Action     string
+	At         scope.Scope
+	Attributes Attributes // what the condition of a grant may ask about it; may be nil
 }
 
-// placesOf returns where a record is, and the resource type that guards it there.
+// Attributes are what the condition of a grant may ask about one operation.
+type Attributes func(condition.Source, string) (condition.Value, bool)
+
+// Allowed reports whether a principal may do the operation at an instant.
+func (o Operation) Allowed(est *estate.Snapshot, who principal.ID, now time.Time) bool {
+	return decide.Decide(est, decide.Request{
+		Who: decide.Subject{ID: who}, Scope: o.At, Action: o.Action, Attributes: o.Attributes, Now: now,
+	}).Effect == decide.Allow
+}
+
+// PlacesOf returns where a record is, and the resource type that guards it there.
 // Whoever changes it needs the operation at every one of these places, whoever
 // reads it at one of them. What belongs to the directory is at the root.
-func placesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
+func PlacesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 	kind := r.Key().Kind
 	at := scope.Root
 	switch r := r.(type) {
@@ -79,30 +93,30 @@ func placesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 	return typeOf[kind], []scope.Scope{at}
 }
 
-// toPut returns what the caller must be allowed in order to write next over old,
+// ToPut returns what the caller must be allowed in order to write next over old,
 // which is nil for a new record.
-func toPut(est *estate.Snapshot, old, next record.Record) []operation {
-	ops := each(est, next, "write", nil)
+func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
+	ops := operations(est, next, "write", nil)
 	switch next := next.(type) {
 	case directory.Membership:
 		if old == nil {
-			ops = append(ops, toGive(est, next.Group, next.Member)...)
+			ops = append(ops, ToGive(est, next.Group, next.Member)...)
 		}
 		return ops
 	case directory.FederatedCredential:
 		// Whoever can sign in as a principal has what it has (DIR-13).
-		ops = append(ops, toActAs(est, next.Owner)...)
+		ops = append(ops, ToActAs(est, next.Owner)...)
 		if old != nil {
-			ops = append(ops, each(est, old, "write", nil)...)
+			ops = append(ops, operations(est, old, "write", nil)...)
 		}
 		return ops
 	case azurerbac.Assignment:
 		// The condition of a delegation speaks of the new assignment as @Request. An
 		// assignment that is written over goes away, and that is asked as well: else
 		// whoever may only give out a small role could turn a great one into it.
-		ops = each(est, next, "write", assignmentAttributes(est, condition.Request, next))
+		ops = operations(est, next, "write", assignmentAttributes(est, condition.Request, next))
 		if old, ok := old.(azurerbac.Assignment); ok {
-			ops = append(ops, toDelete(est, old)...)
+			ops = append(ops, ToDelete(est, old)...)
 		}
 		return ops
 	case resource.ManagementGroup, resource.Subscription:
@@ -113,53 +127,53 @@ func toPut(est *estate.Snapshot, old, next record.Record) []operation {
 		ops = append(ops, moved...)
 	}
 	if old != nil {
-		ops = append(ops, each(est, old, "write", nil)...)
+		ops = append(ops, operations(est, old, "write", nil)...)
 		if tenantOf(old) != tenantOf(next) {
 			// Which tenant is trusted decides whose tokens count: not a matter of the place.
-			ops = append(ops, operation{action: typeOf[next.Key().Kind] + "/write", at: scope.Root})
+			ops = append(ops, Operation{Action: typeOf[next.Key().Kind] + "/write", At: scope.Root})
 		}
 	}
 	return ops
 }
 
-// toDelete returns what the caller must be allowed in order to delete r.
-func toDelete(est *estate.Snapshot, r record.Record) []operation {
-	ops := each(est, r, "delete", nil)
+// ToDelete returns what the caller must be allowed in order to delete r.
+func ToDelete(est *estate.Snapshot, r record.Record) []Operation {
+	ops := operations(est, r, "delete", nil)
 	switch r := r.(type) {
 	case azurerbac.Assignment:
-		return each(est, r, "delete", assignmentAttributes(est, condition.Resource, r))
+		return operations(est, r, "delete", assignmentAttributes(est, condition.Resource, r))
 	case directory.Membership:
 		// Who leaves a group is no longer forbidden what the group is.
 		if who, ok := est.Resolve(r.Group); ok {
 			for _, g := range who.Denies {
-				ops = append(ops, operation{action: typeOf[record.DenyAssignment] + "/write", at: g.Scope})
+				ops = append(ops, Operation{Action: typeOf[record.DenyAssignment] + "/write", At: g.Scope})
 			}
 		}
 	}
 	return ops
 }
 
-// toGive returns what it takes to give somebody all that a principal has: to
+// ToGive returns what it takes to give somebody all that a principal has: to
 // assign each of its roles to him. Else whoever may fill a group, or set a
 // password, could make himself owner of everything.
-func toGive(est *estate.Snapshot, of, to principal.ID) []operation {
+func ToGive(est *estate.Snapshot, of, to principal.ID) []Operation {
 	who, ok := est.Resolve(of)
 	if !ok {
 		return nil
 	}
-	ops := make([]operation, 0, len(who.Azure))
+	ops := make([]Operation, 0, len(who.Azure))
 	for _, g := range who.Azure {
 		given := azurerbac.Assignment{Scope: g.Scope, Principal: to, Role: g.Assigned.Role}
-		ops = append(ops, operation{
-			action: typeOf[record.RoleAssignment] + "/write", at: g.Scope,
-			attr: assignmentAttributes(est, condition.Request, given),
+		ops = append(ops, Operation{
+			Action: typeOf[record.RoleAssignment] + "/write", At: g.Scope,
+			Attributes: assignmentAttributes(est, condition.Request, given),
 		})
 	}
 	// Admin groups of clusters are a matter of who may write the cluster.
 	for c := range est.Clusters() {
 		for _, admins := range c.AdminGroups {
 			if _, in := slices.BinarySearchFunc(who.Groups, admins, compareIDs); in || admins == of {
-				ops = append(ops, operation{action: typeOf[record.Cluster] + "/write", at: c.Scope})
+				ops = append(ops, Operation{Action: typeOf[record.Cluster] + "/write", At: c.Scope})
 				break
 			}
 		}
@@ -167,16 +181,16 @@ func toGive(est *estate.Snapshot, of, to principal.ID) []operation {
 	return ops
 }
 
-// toActAs returns what it takes to get a credential of an application or managed
+// ToActAs returns what it takes to get a credential of an application or managed
 // identity: to give what it has, an application in every tenant.
-func toActAs(est *estate.Snapshot, app directory.AppID) []operation {
-	var ops []operation
+func ToActAs(est *estate.Snapshot, app directory.AppID) []Operation {
+	var ops []Operation
 	if mi, ok := est.ManagedIdentityByClient(app); ok {
-		ops = toGive(est, mi.ID, mi.ID)
+		ops = ToGive(est, mi.ID, mi.ID)
 	}
 	for t := range est.Tenants() {
 		if sp, ok := est.ServicePrincipalOf(t.ID, app); ok {
-			ops = append(ops, toGive(est, sp.ID, sp.ID)...)
+			ops = append(ops, ToGive(est, sp.ID, sp.ID)...)
 		}
 	}
 	return ops
@@ -184,18 +198,18 @@ func toActAs(est *estate.Snapshot, app directory.AppID) []operation {
 
 func compareIDs(a, b principal.ID) int { return bytes.Compare(a[:], b[:]) }
 
-func each(est *estate.Snapshot, r record.Record, verb string, attr attributes) []operation {
-	typ, places := placesOf(est, r)
-	ops := make([]operation, len(places))
+func operations(est *estate.Snapshot, r record.Record, verb string, attr Attributes) []Operation {
+	typ, places := PlacesOf(est, r)
+	ops := make([]Operation, len(places))
 	for i, at := range places {
-		ops[i] = operation{action: typ + "/" + verb, at: at, attr: attr}
+		ops[i] = Operation{Action: typ + "/" + verb, At: at, Attributes: attr}
 	}
 	return ops
 }
 
 // underParent returns what it takes to put a management group or subscription
 // under a parent: to write at the new one and at the one it leaves.
-func underParent(kind record.Kind, exists bool, from, to scope.Scope) []operation {
+func underParent(kind record.Kind, exists bool, from, to scope.Scope) []Operation {
 	if exists && from == to {
 		return nil
 	}
@@ -203,12 +217,12 @@ func underParent(kind record.Kind, exists bool, from, to scope.Scope) []operatio
 	if exists {
 		places = append(places, from)
 	}
-	var ops []operation
+	var ops []Operation
 	for _, at := range places {
 		if at.IsZero() {
 			at = scope.Root
 		}
-		ops = append(ops, operation{action: typeOf[kind] + "/write", at: at})
+		ops = append(ops, Operation{Action: typeOf[kind] + "/write", At: at})
 	}
 	return ops
 }
@@ -242,9 +256,69 @@ var (
 	attrKind = condition.CanonicalName("Microsoft.Authorization/roleAssignments:PrincipalType")
 )
 
+// Unclaimed refuses a new principal under an object id that still has role
+// assignments: they were given to somebody who is gone, and whoever may only make
+// an identity must not make his heir.
+func Unclaimed(est *estate.Snapshot, next record.Record) error {
+	var id principal.ID
+	switch r := next.(type) {
+	case directory.User:
+		id = r.ID
+	case directory.Group:
+		id = r.ID
+	case directory.ServicePrincipal:
+		id = r.ID
+	case directory.ManagedIdentity:
+		id = r.ID
+	default:
+		return nil
+	}
+	left := est.AssignmentsOf(id)
+	if len(left) == 0 {
+		return nil
+	}
+	return Refuse(http.StatusConflict, "PrincipalIdInUse", fmt.Sprintf(
+		"The object id %s still has role assignment %s, of a principal that was deleted. Delete the assignment first, or make the principal under a new id.", id, left[0].ID))
+}
+
+// Deletion returns the ops that delete the record with a key and, if asked for,
+// all that makes no sense without it, and what the caller must be allowed for
+// each. An error is estate.ErrNotFound.
+func Deletion(est *estate.Snapshot, key record.Key, dependents bool) ([]estate.Op, []Operation, error) {
+	seen := make(map[record.Key]bool)
+	var ops []estate.Op
+	var needs []Operation
+	var walk func(key record.Key) error
+	walk = func(key record.Key) error {
+		if seen[key] {
+			return nil
+		}
+		seen[key] = true
+		old, ok := est.Get(key)
+		if !ok {
+			return fmt.Errorf("delete %s: %w", key, estate.ErrNotFound)
+		}
+		needs = append(needs, ToDelete(est, old)...)
+		ops = append(ops, estate.Op{Delete: key})
+		if !dependents {
+			return nil
+		}
+		for _, dep := range est.Dependents(key) {
+			if err := walk(dep); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := walk(key); err != nil {
+		return nil, nil, err
+	}
+	return ops, needs, nil
+}
+
 // assignmentAttributes are those of an assignment. What sort of principal it is
 // for comes from the directory: what a caller says about it is no fact.
-func assignmentAttributes(est *estate.Snapshot, source condition.Source, a azurerbac.Assignment) attributes {
+func assignmentAttributes(est *estate.Snapshot, source condition.Source, a azurerbac.Assignment) Attributes {
 	kind := a.PrincipalType
 	if p, ok := est.Principal(a.Principal); ok {
 		kind = p.Kind

@@ -1,0 +1,87 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/token"
+)
+
+// Tokens are what a door for people and programs believes: access tokens of the
+// house for some audiences. Keys, Issuers and Audiences are required.
+type Tokens struct {
+	Keys func() token.KeySet
+	// Issuers returns the values of iss that a tenant's tokens may carry.
+	Issuers func(directory.TenantID) []string
+	// Live says whether the sign-in that a verified token came from still stands.
+	// Nil means that every one does.
+	Live      func(context.Context, token.Claims) (bool, error)
+	Audiences []string
+}
+
+// Bearer returns who sent a request, by its bearer token and by what the
+// directory says of him now, and his tenant. What is not right about the token is
+// an Error with the status 401, which says no more than that.
+func (t Tokens) Bearer(r *http.Request, est *estate.Snapshot, now time.Time) (Caller, directory.TenantID, error) {
+	if err := Bearing(r); err != nil {
+		return Caller{}, directory.TenantID{}, err
+	}
+	raw, _ := bearer(r)
+	keys := t.Keys()
+	said, err := token.Peek(raw)
+	if err != nil {
+		return Caller{}, directory.TenantID{}, unauthenticated(err)
+	}
+	key, _ := keys.Find(said.KeyID)
+	claims, err := token.Verify(raw, keys, token.Want{
+		Tenant: key.Tenant, Issuers: t.Issuers(key.Tenant), Audiences: t.Audiences, Purpose: token.AccessToken,
+	}, now)
+	if err != nil {
+		return Caller{}, directory.TenantID{}, unauthenticated(err)
+	}
+	if err := CheckIssued(est, claims.ObjectID, claims.IssuedAt); err != nil {
+		return Caller{}, directory.TenantID{}, unauthenticated(err)
+	}
+	if t.Live != nil {
+		live, err := t.Live(r.Context(), claims)
+		if err != nil {
+			return Caller{}, directory.TenantID{}, err
+		}
+		if !live {
+			return Caller{}, directory.TenantID{}, unauthenticated(errors.New("the sign-in that the token came from was ended"))
+		}
+	}
+	caller, err := CallerOf(est, claims.Tenant, claims.ObjectID)
+	if err != nil {
+		return Caller{}, directory.TenantID{}, unauthenticated(err)
+	}
+	return caller, claims.Tenant, nil
+}
+
+// Bearing refuses a request that does not carry one bearer token, so that nothing
+// is done, and nobody waits, for who does not even say who he is.
+func Bearing(r *http.Request) error {
+	if _, ok := bearer(r); !ok {
+		return Refuse(http.StatusUnauthorized, "AuthenticationFailed", "The request must carry one bearer token, in the header Authorization.")
+	}
+	return nil
+}
+
+func unauthenticated(err error) error {
+	return &Error{Status: http.StatusUnauthorized, Code: "InvalidAuthenticationToken", Message: "The access token is not accepted.", Err: err}
+}
+
+// bearer returns the token of a request that has exactly one (RFC 6750, section 2.1).
+func bearer(r *http.Request) (string, bool) {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, raw, ok := strings.Cut(values[0], " ")
+	return raw, ok && strings.EqualFold(scheme, "Bearer") && raw != ""
+}
