@@ -1,0 +1,249 @@
+// Package arm is the door that speaks the API of Azure Resource Manager: tenants,
+// subscriptions, resource groups, and the provider Microsoft.Authorization.
+//
+// A request is parsed once, into a route, and what is decided and what is done is
+// both taken from that. A change is worked out from a snapshot by a pure function,
+// which the store asks again when another change came first.
+package arm
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/guid"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+	"github.com/gatehouse-io/gatehouse/internal/token"
+)
+
+// audiences are the values of aud that Azure Resource Manager accepts.
+var audiences = []string{
+	"https://management.azure.com/", "https://management.azure.com",
+	"https://management.core.windows.net/", "https://management.core.windows.net",
+}
+
+const (
+	maxBody  = 4 << 20 // bytes
+	maxTries = 16      // of one change, when others are faster
+)
+
+// state is what this door needs from the store.
+type state interface {
+	Current() *estate.Snapshot
+	Fresh(now time.Time) error
+	Commit(ctx context.Context, c store.Change) (int64, error)
+}
+
+// Config is what the door needs. State, Keys, Issuers and Base are required.
+type Config struct {
+	State state
+	Keys  func() token.KeySet
+	// Issuers returns the values of iss that a tenant's tokens for this API may carry.
+	Issuers func(directory.TenantID) []string
+	// Base is the URL under which clients reach this door, without a path, such as
+	// https://management.azure.com. Next links begin with it.
+	Base string
+	// Authority is where callers sign in, for the challenge of a 401; "" names none.
+	Authority string
+	// Live says whether the sign-in that a verified token came from still stands.
+	// Nil means that every one does.
+	Live func(context.Context, token.Claims) (bool, error)
+	Log  *slog.Logger     // nil means no log
+	Now  func() time.Time // nil means time.Now
+}
+
+// A Door serves the API. It is safe for concurrent use.
+type Door struct{ conf Config }
+
+// New checks a configuration and returns the door.
+func New(conf Config) (*Door, error) {
+	if conf.State == nil || conf.Keys == nil || conf.Issuers == nil {
+		return nil, errors.New("arm: state, keys and issuers are required")
+	}
+	base, err := url.Parse(conf.Base)
+	if err != nil || base.Scheme != "https" || base.Host == "" || strings.Trim(base.Path, "/") != "" {
+		return nil, errors.New("arm: the base is a URL like https://management.azure.com")
+	}
+	conf.Base = "https://" + base.Host
+	if conf.Now == nil {
+		conf.Now = time.Now
+	}
+	return &Door{conf}, nil
+}
+
+// Handler serves every path. It refuses odd paths itself, so nothing in front of it
+// should clean them, as a ServeMux does.
+func (d *Door) Handler() http.Handler {
+	h := serve.Handle(d.serve, serve.Options{Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(&marked{w, r}, r)
+	})
+}
+
+// marked adds the headers by which people find a request again.
+type marked struct {
+	http.ResponseWriter
+	r *http.Request
+}
+
+func (m *marked) WriteHeader(status int) {
+	head := m.Header()
+	head.Set("X-Ms-Request-Id", head.Get("X-Request-Id"))
+	id, err := guid.Parse[marked](m.r.Header.Get("X-Ms-Correlation-Request-Id"))
+	if err != nil {
+		id = guid.New[marked]()
+	}
+	head.Set("X-Ms-Correlation-Request-Id", id.String())
+	m.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (m *marked) Unwrap() http.ResponseWriter { return m.ResponseWriter }
+
+// serve answers one request.
+func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
+	s, err := d.session(r)
+	if err != nil {
+		return err
+	}
+	at, err := parseRoute(r.URL.EscapedPath())
+	if err != nil {
+		return err
+	}
+	query, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	do, err := handlerOf(at, r.Method)
+	if err != nil {
+		if status, _, _ := serve.Status(err); status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", strings.Join(methodsOf(at), ", "))
+		}
+		return err
+	}
+	at.path = r.URL.Path
+	req := &request{route: at, query: query, header: r.Header}
+	if r.Method == http.MethodPut || r.Method == http.MethodPost {
+		err = serve.Body(w, r, maxBody, func(body []byte) error {
+			// A body may take its time, and its sender may be disabled meanwhile.
+			if s, err = d.session(r); err != nil {
+				return err
+			}
+			req.body = append([]byte(nil), body...)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	out, err := d.run(r.Context(), s, req, do)
+	if err != nil {
+		return err
+	}
+	if out.body == nil {
+		w.WriteHeader(out.status)
+		return nil
+	}
+	return serve.JSON(w, out.status, out.body)
+}
+
+// A handler works out an answer, and what must be changed for it, from a session.
+// It has no other effect, so that it can be asked again.
+type handler func(s *session, r *request) (answer, error)
+
+// An answer is what a request comes to: ops are made before it is given.
+type answer struct {
+	status int
+	body   any // nil means none
+	ops    []estate.Op
+}
+
+// run asks a handler and makes its change. The change is asked anew on the snapshot
+// that it is made on: another one may come first, and be the one that takes the
+// caller's right, or puts something into a group that is to be deleted.
+func (d *Door) run(ctx context.Context, s *session, r *request, do handler) (answer, error) {
+	for try := 1; ; try++ {
+		out, err := do(s, r)
+		if err != nil || len(out.ops) == 0 {
+			return out, err
+		}
+		was := *s
+		_, err = d.conf.State.Commit(ctx, store.Change{
+			By: s.caller.ID, Why: "Azure Resource Manager API", Ops: out.ops, Base: s.est,
+			Check: func(now *estate.Snapshot) error {
+				if now.Revision() == was.est.Revision() {
+					return nil
+				}
+				again := was
+				again.est = now
+				next, err := do(&again, r)
+				if err == nil && !sameOps(next.ops, out.ops) {
+					return store.ErrConflict
+				}
+				return err
+			},
+		})
+		if err == nil || try == maxTries || !errors.Is(err, store.ErrConflict) {
+			return out, err
+		}
+		if s, err = d.again(s); err != nil {
+			return answer{}, err
+		}
+	}
+}
+
+func (d *Door) fail(w http.ResponseWriter, _ *http.Request, err error) {
+	err = explain(err)
+	status, code, _ := serve.Status(err)
+	if status == http.StatusUnauthorized {
+		if code != "InvalidAuthenticationToken" {
+			err = serve.Refuse(status, "InvalidAuthenticationToken", "The access token is missing or invalid.")
+		}
+		challenge := "Bearer "
+		if d.conf.Authority != "" {
+			challenge += `authorization_uri="` + d.conf.Authority + `", `
+		}
+		w.Header().Set("WWW-Authenticate", challenge+`error="invalid_token", error_description="The access token is missing or invalid."`)
+	}
+	serve.Problem(w, err)
+}
+
+// explain gives the errors of the estate and of the store their status and code.
+func explain(err error) error {
+	if _, ok := errors.AsType[*serve.Error](err); ok {
+		return err
+	}
+	for _, e := range [...]struct {
+		is      error
+		status  int
+		code    string
+		message string
+	}{
+		{store.ErrUnavailable, http.StatusServiceUnavailable, "ServiceUnavailable", "The store is not available. Try again."},
+		{store.ErrStale, http.StatusServiceUnavailable, "ServiceUnavailable", "The directory may be out of date. Try again."},
+		{store.ErrNoSpace, http.StatusInsufficientStorage, "InsufficientStorage", "The store is full. Nothing was changed."},
+		{store.ErrTooLarge, http.StatusRequestEntityTooLarge, "RequestTooLarge", "The change is too large to be made at once. Nothing was changed."},
+		{store.ErrConflict, http.StatusConflict, "Conflict", "Others changed the same at the same time. Nothing was changed: try again."},
+		{estate.ErrExists, http.StatusConflict, "Conflict", ""},
+		{estate.ErrInUse, http.StatusConflict, "Conflict", ""},
+		{estate.ErrNotFound, http.StatusNotFound, "ResourceNotFound", ""},
+		{estate.ErrImmutable, http.StatusBadRequest, "BadRequest", ""},
+		{estate.ErrUnknown, http.StatusBadRequest, "BadRequest", ""},
+	} {
+		if errors.Is(err, e.is) {
+			message := e.message
+			if message == "" {
+				message = err.Error()
+			}
+			return &serve.Error{Status: e.status, Code: e.code, Message: message, Err: err}
+		}
+	}
+	return err
+}

@@ -1,0 +1,98 @@
+package arm
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-io/gatehouse/internal/decide"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+)
+
+type tenantBody struct {
+	ID             string   `json:"id"`
+	TenantID       string   `json:"tenantId"`
+	DisplayName    string   `json:"displayName"`
+	DefaultDomain  string   `json:"defaultDomain,omitzero"`
+	Domains        []string `json:"domains"`
+	TenantCategory string   `json:"tenantCategory"`
+}
+
+// listTenants lists the caller's tenant: he is in no other.
+func listTenants(s *session, r *request) (answer, error) {
+	t, ok := s.est.Tenant(s.tenant)
+	if !ok {
+		return s.page(r, nil)
+	}
+	body := tenantBody{ID: "/tenants/" + t.ID.String(), TenantID: t.ID.String(), DisplayName: t.DisplayName, Domains: t.Domains, TenantCategory: "Home"}
+	if len(t.Domains) > 0 {
+		body.DefaultDomain = t.Domains[0]
+	}
+	return s.page(r, []row{{t.ID.String(), body}})
+}
+
+type subscriptionBody struct {
+	ID                  string   `json:"id"`
+	SubscriptionID      string   `json:"subscriptionId"`
+	TenantID            string   `json:"tenantId"`
+	DisplayName         string   `json:"displayName"`
+	State               string   `json:"state"`
+	AuthorizationSource string   `json:"authorizationSource"`
+	ManagedByTenants    []string `json:"managedByTenants"`
+}
+
+const readSubscription = "Microsoft.Resources/subscriptions/read"
+
+// sees reports whether a subscription is one of the caller's: he may read it, or
+// has a role for something in it. It is never one that he is forbidden to read.
+func (s *session) sees(sub resource.Subscription) bool {
+	if sub.Tenant != s.tenant {
+		return false
+	}
+	switch decide.Decide(s.est, decide.Request{Who: decide.Subject{ID: s.caller.ID}, Scope: sub.Scope, Action: readSubscription, Now: s.now}).Effect {
+	case decide.Allow:
+		return true
+	case decide.Deny:
+		return false
+	}
+	who, ok := s.est.Resolve(s.caller.ID)
+	if !ok {
+		return false
+	}
+	for _, g := range who.Azure {
+		if sub.Scope.Contains(g.Scope) && g.Assigned.ActiveAt(s.now) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) subscriptionBody(sub resource.Subscription) subscriptionBody {
+	name := sub.DisplayName
+	if name == "" {
+		name = sub.Scope.Name()
+	}
+	return subscriptionBody{
+		ID: sub.Scope.String(), SubscriptionID: sub.Scope.Name(), TenantID: sub.Tenant.String(), DisplayName: name,
+		State: "Enabled", AuthorizationSource: "RoleBased", ManagedByTenants: []string{},
+	}
+}
+
+func listSubscriptions(s *session, r *request) (answer, error) {
+	var rows []row
+	for rec := range s.est.Records() {
+		if sub, ok := rec.(resource.Subscription); ok && s.sees(sub) {
+			rows = append(rows, row{sub.Scope.Name(), s.subscriptionBody(sub)})
+		}
+	}
+	return s.page(r, rows)
+}
+
+func getSubscription(s *session, r *request) (answer, error) {
+	if err := s.reach(r.at); err != nil {
+		return answer{}, err
+	}
+	sub, _ := s.est.Subscription(r.at)
+	if !s.sees(sub) {
+		return answer{}, s.needAt(readSubscription, r.at)
+	}
+	return answer{status: http.StatusOK, body: s.subscriptionBody(sub)}, nil
+}
