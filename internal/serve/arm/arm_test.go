@@ -102,6 +102,7 @@ func newHouse(t *testing.T) *house {
 		resource.Subscription{Scope: sub2, Tenant: servetest.Tenant2},
 		resource.Group{Scope: scope.MustParse(sub2.String() + "/resourceGroups/theirs"), Name: "theirs", Location: "westeurope"},
 		give(1, scope.Root, root, owner), limited, give(3, servetest.Group, ownerRG, owner), give(4, servetest.Subscription, contrib, contributor), give(5, scope.Root, alien, owner),
+		give(6, scope.MustParse("/providers/Microsoft.Foo/bars/b"), alien, owner),
 	)...)
 	now := time.Now()
 	if h.key, err = token.GenerateKey(servetest.Tenant, token.AccessToken, token.ES256, now.Add(-time.Hour), now.Add(24*time.Hour)); err != nil {
@@ -370,6 +371,7 @@ func TestListsOfAssignments(t *testing.T) {
 		{"without a filter: above, at and below, and none of another tenant (ARM-07, ARM-11)", root, servetest.Group, "", []string{servetest.JetReads.String(), servetest.StaffWrite.String(), number(1), number(2), number(3), number(4)}},
 		{"at the scope and above", root, servetest.Group, "atScope()", []string{number(1), number(2), number(3), number(4)}},
 		{"of one principal", root, servetest.Subscription, "principalId eq '" + servetest.Staff.String() + "'", []string{servetest.StaffWrite.String()}},
+		{"at the root, which tenants share (ARM-07)", root, scope.MustParse("/providers/Microsoft.Foo/bars/b"), "", []string{number(1)}},
 		{"through a group", root, servetest.Subscription, "assignedTo('" + servetest.Faye.String() + "')", []string{servetest.StaffWrite.String()}},
 		{"through a group, but not below", root, servetest.Subscription, "assignedTo('" + servetest.Faye.String() + "') and atScope()", nil},
 	} {

@@ -68,11 +68,11 @@ func (s *session) assignmentBody(from scope.Scope, a azurerbac.Assignment) assig
 	}
 }
 
-// hasAssignment reports whether an assignment is of the caller's tenant. At the
-// root, which all tenants share, that is told by whom it is for or, when he is
-// gone, by who made it.
+// hasAssignment reports whether an assignment is of the caller's tenant. At places
+// that all tenants share, that is told by whom it is for or, when he is gone, by
+// who made it.
 func (s *session) hasAssignment(a azurerbac.Assignment) bool {
-	if a.Scope != scope.Root {
+	if !shared(a.Scope) {
 		return s.ours(a.Scope)
 	}
 	p, ok := s.est.Principal(a.Principal)

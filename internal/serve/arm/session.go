@@ -99,6 +99,20 @@ func (s *session) ours(at scope.Scope) bool {
 	return true
 }
 
+// shared reports whether a place is of no tenant: the root, and what is neither in
+// a subscription nor in a management group.
+func shared(at scope.Scope) bool {
+	if _, ok := at.Subscription(); ok {
+		return false
+	}
+	for up := range at.Ancestors() {
+		if up.Type() == "microsoft.management/managementgroups" {
+			return false
+		}
+	}
+	return true
+}
+
 // reach refuses a place that is not of the caller's tenant.
 func (s *session) reach(at scope.Scope) error {
 	if s.ours(at) {
