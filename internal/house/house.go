@@ -23,8 +23,10 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
+	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
+	"github.com/gatehouse-io/gatehouse/internal/serve/graph"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
@@ -310,6 +312,21 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	ready := serve.Check{Name: "store", Check: func(context.Context) error { return h.store.Fresh(h.conf.Now()) }}
 	options := serve.Options{Log: log, Quiet: true, Now: h.conf.Now}
 
+	armDoor, err := arm.New(arm.Config{State: h.store, Keys: ring.Set, Issuers: issuers, Base: h.conf.Authority, Authority: h.conf.Authority,
+		Live: h.issuer.Live, Log: log.With("door", "arm"), Now: h.conf.Now})
+	if err != nil {
+		return err
+	}
+	pageKey, err := derivedKey(serverCA, "next links of Graph")
+	if err != nil {
+		return err
+	}
+	graphDoor, err := graph.New(graph.Config{State: h.store, Keys: ring.Set, Issuers: issuers, Base: h.conf.Authority, PageKey: pageKey,
+		Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.conf.Now})
+	if err != nil {
+		return err
+	}
+
 	public := http.NewServeMux()
 	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
 	public.Handle("GET /readyz", serve.Handle(serve.Ready(ready), options))
@@ -319,7 +336,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
 	h.clusters.webhook = "https://" + reachable(h.conf.WebhookListen)
 	return errors.Join(
-		h.answer(background, h.public, public, cert, nil),
+		h.answer(background, h.public, doors(armDoor.Handler(), graphDoor.Handler(), public), cert, nil),
 		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), authzDoor.Handler()), cert, clientCA))
 }
 

@@ -58,8 +58,18 @@ func operatorToken(t *testing.T, dir house.Dir) (op house.Operator, token string
 	if err != nil {
 		t.Fatal(err)
 	}
+	return op, tokenFor(t, dir, "api://gatehouse")
+}
+
+// tokenFor is a token of the operator for a resource.
+func tokenFor(t *testing.T, dir house.Dir, resource string) string {
+	t.Helper()
+	op, err := house.ReadOperator(dir.Operator())
+	if err != nil {
+		t.Fatal(err)
+	}
 	resp, err := client(t, dir).PostForm(op.Authority+"/"+op.Tenant.String()+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {op.ClientID.String()}, "client_secret": {op.Secret}, "scope": {"api://gatehouse/.default"}})
+		"grant_type": {"client_credentials"}, "client_id": {op.ClientID.String()}, "client_secret": {op.Secret}, "scope": {resource + "/.default"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +84,7 @@ func operatorToken(t *testing.T, dir house.Dir) (op house.Operator, token string
 	if err := json.Unmarshal(body, &answer); err != nil || resp.StatusCode != 200 || answer.AccessToken == "" {
 		t.Fatalf("token: %d %s %v", resp.StatusCode, body, err)
 	}
-	return op, answer.AccessToken
+	return answer.AccessToken
 }
 
 func get(t *testing.T, dir house.Dir, op house.Operator, token, path string) (int, string) {
@@ -118,6 +128,15 @@ func TestTheHouseComesUpServesItsOperatorAndIsFoundAgain(t *testing.T) {
 		}
 		if code, body := get(t, conf.Dir, op, "", "/gatehouse/v1/estate"); code != 401 {
 			t.Errorf("%s: the estate without a token = %d %s, want 401", start, code, body)
+		}
+		if code, body := get(t, conf.Dir, op, token, "/subscriptions?api-version=2022-12-01"); code != 401 {
+			t.Errorf("%s: JWT-14: Azure Resource Manager takes a token for another API: %d %s", start, code, body)
+		}
+		if code, body := get(t, conf.Dir, op, tokenFor(t, conf.Dir, "https://management.azure.com/"), "/subscriptions?api-version=2022-12-01"); code != 200 || !strings.Contains(body, strings.TrimPrefix(sample.Subscription, "/subscriptions/")) {
+			t.Errorf("%s: subscriptions = %d %s", start, code, body)
+		}
+		if code, body := get(t, conf.Dir, op, tokenFor(t, conf.Dir, "https://graph.microsoft.com"), "/v1.0/users/faye@teknews.cloud"); code != 200 || !strings.Contains(body, `"userPrincipalName":"faye@teknews.cloud"`) {
+			t.Errorf("%s: a user of Graph = %d %s", start, code, body)
 		}
 		if code, body := get(t, conf.Dir, op, "", "/readyz?verbose"); code != 200 || !strings.Contains(body, "[+]store ok") {
 			t.Errorf("%s: readyz = %d %s", start, code, body)
