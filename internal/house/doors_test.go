@@ -232,10 +232,18 @@ func (g *gate) api(raw string) bool {
 	return err == nil
 }
 
+// opens reports whether a token opens a path of the public listener.
+func (g *gate) opens(path string) func(raw string) bool {
+	return func(raw string) bool {
+		g.t.Helper()
+		status, _ := get(g.t, g.conf.Dir, g.op, raw, path)
+		return status == http.StatusOK
+	}
+}
+
 func (g *gate) userInfo(raw string) bool {
 	g.t.Helper()
-	status, _ := get(g.t, g.conf.Dir, g.op, raw, "/"+tenant.ID.String()+"/openid/userinfo")
-	return status == http.StatusOK
+	return g.opens("/" + tenant.ID.String() + "/openid/userinfo")(raw)
 }
 
 func (g *gate) commit(ops ...estate.Op) {
@@ -266,7 +274,8 @@ func TestATokenOpensOneDoor(t *testing.T) {
 	doors := []struct {
 		name, opens string
 		ask         func(string) bool
-	}{{"TokenReview", "cluster", g.authenticated}, {"management API", "api", g.api}, {"userinfo", "graph", g.userInfo}}
+	}{{"TokenReview", "cluster", g.authenticated}, {"management API", "api", g.api}, {"userinfo", "graph", g.userInfo},
+		{"Azure Resource Manager", "arm", g.opens("/subscriptions?api-version=2022-12-01")}, {"Graph", "graph", g.opens("/v1.0/me")}}
 	for name, raw := range texts {
 		if raw == "" {
 			t.Fatalf("no %s", name)
