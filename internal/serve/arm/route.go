@@ -34,9 +34,9 @@ const (
 // A route is a path that was understood: what is asked for, and where.
 type route struct {
 	kind kind
-	at   scope.Scope // of the collection, or of the subscription or group itself
-	name string      // of a role definition, assignment and so on, as it was written
-	// text is the scope as it was written: a new resource group is named by it.
+	at   scope.Scope // of the collection, or of the thing itself
+	name string      // of what is no scope: a role definition, an operation and so on, as it was written
+	// text is the scope as it was written: what is new is named by it.
 	text string
 	path string // as it was written, unescaped
 }
@@ -53,8 +53,23 @@ var extensions = map[string][2]kind{
 	"checkaccess":     {checkAccess, ""},
 }
 
+// coreShapes are the paths that belong to no provider.
+var coreShapes = map[string]kind{
+	"|tenants":                         tenants,
+	"|subscriptions":                   subscriptions,
+	"subscriptions/*":                  subscription,
+	"subscriptions/*|resourcegroups":   resourceGroups,
+	"subscriptions/*/resourcegroups/*": resourceGroup,
+}
+
+// shapes are all the paths of this door but those of Microsoft.Authorization,
+// which may follow any scope.
+var shapes = newShapes(coreShapes)
+
 // handlers are the methods of each kind.
-var handlers = map[kind]map[string]handler{
+var handlers = merge(coreHandlers)
+
+var coreHandlers = map[kind]map[string]handler{
 	tenants:         {"GET": listTenants},
 	subscriptions:   {"GET": listSubscriptions},
 	subscription:    {"GET": getSubscription},
@@ -111,20 +126,7 @@ func parseRoute(path string) (route, error) {
 			return parseExtension(seg[:i], seg[i+2:])
 		}
 	}
-	is := func(i int, word string) bool { return strings.EqualFold(seg[i], word) }
-	switch n := len(seg); {
-	case n == 1 && is(0, "tenants"):
-		return route{kind: tenants, at: scope.Root}, nil
-	case n == 1 && is(0, "subscriptions"):
-		return route{kind: subscriptions, at: scope.Root}, nil
-	case n == 2 && is(0, "subscriptions"):
-		return at(subscription, seg)
-	case n == 3 && is(0, "subscriptions") && is(2, "resourcegroups"):
-		return at(resourceGroups, seg[:2])
-	case n == 4 && is(0, "subscriptions") && is(2, "resourcegroups"):
-		return at(resourceGroup, seg)
-	}
-	return route{}, unknown()
+	return shapes.match(seg)
 }
 
 func parseExtension(place, rest []string) (route, error) {
@@ -136,23 +138,14 @@ func parseExtension(place, rest []string) (route, error) {
 		return route{}, unknown()
 	}
 	if len(rest) == 1 {
-		return at(kinds[0], place)
+		return routeAt(kinds[0], place)
 	}
 	if kinds[1] == "" || rest[1] == "" {
 		return route{}, unknown()
 	}
-	r, err := at(kinds[1], place)
+	r, err := routeAt(kinds[1], place)
 	r.name = rest[1]
 	return r, err
-}
-
-func at(k kind, seg []string) (route, error) {
-	text := "/" + strings.Join(seg, "/")
-	sc, err := scope.Parse(text)
-	if err != nil {
-		return route{}, badPath(text)
-	}
-	return route{kind: k, at: sc, text: text}, nil
 }
 
 func badPath(path string) error {
@@ -160,7 +153,7 @@ func badPath(path string) error {
 }
 
 func unknown() error {
-	return serve.Refuse(http.StatusNotFound, "InvalidResourceType", "There is no such resource type here. Supported are tenants, subscriptions, resourceGroups, and of the provider Microsoft.Authorization: roleDefinitions, roleAssignments, denyAssignments, permissions and checkaccess.")
+	return serve.Refuse(http.StatusNotFound, "InvalidResourceType", "There is no such resource type here. Supported are "+shapes.String()+", and of the provider Microsoft.Authorization at any scope: roleDefinitions, roleAssignments, denyAssignments, permissions and checkaccess.")
 }
 
 // A request is one call of a route.
