@@ -22,7 +22,7 @@ const module = "github.com/gatehouse-io/gatehouse/"
 var floors = [][]string{
 	{"internal/guid"},
 	{"internal/record", "internal/scope", "internal/principal", "internal/manifest/nearest"},
-	{"internal/directory", "internal/azurerbac/condition", "internal/pki"},
+	{"internal/directory", "internal/azurerbac/condition", "internal/pki", "internal/rehearsal"},
 	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token"},
 	{"internal/estate"},
 	{"internal/decide", "internal/manifest"},

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -106,6 +107,8 @@ func (e *editor) put(r record.Record) error {
 		e.putKubeRole(r)
 	case kuberbac.Binding:
 		e.putBinding(r)
+	case rehearsal.Knobs:
+		e.s.knobs = &r
 	default:
 		err = record.Invalid("%T is no record of the estate", r)
 	}
@@ -164,6 +167,8 @@ func (e *editor) remove(key record.Key) error {
 		e.removeKubeRole(r)
 	case kuberbac.Binding:
 		e.dropBinding(kubeKey{r.Cluster, r.Namespace, r.Name})
+	case rehearsal.Knobs:
+		e.s.knobs = nil
 	}
 	e.removed = append(e.removed, key)
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -55,6 +56,9 @@ type Snapshot struct {
 	atScope  table[scope.Scope, []*Assigned]
 	bindings table[kubeKey, *kuberbac.Binding]
 	subjects table[kuberbac.Subject, *holder]
+
+	// knobs are the settings of a rehearsal; nil when there are none.
+	knobs *rehearsal.Knobs
 
 	// world is what every grant's meaning may depend on; it changes rarely, and
 	// a change of it makes every principal's grants be resolved anew.
@@ -236,6 +240,10 @@ func (s *Snapshot) ofKind(kind record.Kind) []record.Record {
 		}
 	case record.KubeBinding:
 		out = values(&s.bindings, out)
+	case record.Rehearsal:
+		if s.knobs != nil {
+			out = append(out, *s.knobs)
+		}
 	default:
 		out = s.world.ofKind(kind)
 	}
@@ -287,6 +295,11 @@ func (s *Snapshot) Get(key record.Key) (record.Record, bool) {
 		return a.Assignment, true
 	case record.KubeBinding:
 		return at(&s.bindings, kubeKey{parseScope(p[0]), p[1], p[2]})
+	case record.Rehearsal:
+		if s.knobs != nil && s.knobs.Key() == key {
+			return *s.knobs, true
+		}
+		return nil, false
 	}
 	return s.world.get(key)
 }
@@ -336,6 +349,8 @@ func Decode(kind record.Kind, data []byte) (record.Record, error) {
 		return decode[kuberbac.Role](data)
 	case record.KubeBinding:
 		return decode[kuberbac.Binding](data)
+	case record.Rehearsal:
+		return decode[rehearsal.Knobs](data)
 	}
 	return nil, record.Invalid("unknown kind %q", kind)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -313,7 +314,7 @@ func keys(s *estate.Snapshot) []record.Key {
 
 func randomOp(rnd *rand.Rand) estate.Op {
 	var r record.Record
-	switch rnd.IntN(7) {
+	switch rnd.IntN(8) {
 	case 0:
 		r = user(rnd.IntN(6))
 	case 1:
@@ -326,6 +327,8 @@ func randomOp(rnd *rand.Rand) estate.Op {
 			Scope: clusterAt, Principal: id(rnd.IntN(12)), Role: reader,
 		}
 	case 5:
+		r = rehearsal.Knobs{ClockAhead: rehearsal.Duration(rnd.IntN(3))}
+	case 6:
 		r = kuberbac.Role{Cluster: clusterAt, Namespace: "dev", Name: fmt.Sprintf("r%d", rnd.IntN(3)),
 			Rules: []kuberbac.Rule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}}
 	default:

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -334,6 +335,23 @@ func (s *Snapshot) AssignmentsAt(sc scope.Scope) []*Assigned {
 	return list
 }
 
+// AssignmentsBelow yields the role assignments made at a scope and at the scopes
+// that its path contains, in no order.
+func (s *Snapshot) AssignmentsBelow(sc scope.Scope) iter.Seq[*Assigned] {
+	return func(yield func(*Assigned) bool) {
+		for at, list := range s.atScope.all() {
+			if !sc.Contains(at) {
+				continue
+			}
+			for _, a := range list {
+				if !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // DenyAssignments yields every deny assignment, in no order.
 func (s *Snapshot) DenyAssignments() iter.Seq[*azurerbac.Deny] {
 	return func(yield func(*azurerbac.Deny) bool) {
@@ -463,4 +481,12 @@ func (s *Snapshot) below(sc scope.Scope) []record.Key {
 		}
 	}
 	return out
+}
+
+// Rehearsal returns the settings of a rehearsal; the zero Knobs when there is none.
+func (s *Snapshot) Rehearsal() rehearsal.Knobs {
+	if s.knobs == nil {
+		return rehearsal.Knobs{}
+	}
+	return *s.knobs
 }

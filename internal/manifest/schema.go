@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/manifest/nearest"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 )
 
@@ -36,6 +37,7 @@ var schema = map[record.Kind]reflect.Type{
 	record.DenyAssignment:      reflect.TypeFor[azurerbac.DenyAssignment](),
 	record.KubeRole:            reflect.TypeFor[kuberbac.Role](),
 	record.KubeBinding:         reflect.TypeFor[kuberbac.Binding](),
+	record.Rehearsal:           reflect.TypeFor[rehearsal.Knobs](),
 }
 
 // check compares a node with the Go type that it will become and reports every

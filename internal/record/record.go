@@ -39,6 +39,7 @@ const (
 	DenyAssignment      Kind = "DenyAssignment"
 	KubeRole            Kind = "KubeRole"
 	KubeBinding         Kind = "KubeBinding"
+	Rehearsal           Kind = "Rehearsal"
 )
 
 // Kinds lists every kind, each after the kinds that its records may refer to.
@@ -46,6 +47,7 @@ var Kinds = []Kind{
 	Tenant, User, Group, Application, ServicePrincipal, ManagedIdentity, Membership, FederatedCredential,
 	ManagementGroup, Subscription, ResourceGroup, Cluster,
 	RoleDefinition, RoleAssignment, DenyAssignment, KubeRole, KubeBinding,
+	Rehearsal,
 }
 
 // A Key names one record. Its parts stay apart: they are compared one by one,

@@ -39,6 +39,7 @@ var typeOf = map[record.Kind]string{
 	record.DenyAssignment:      "Microsoft.Authorization/denyAssignments",
 	record.KubeRole:            "Microsoft.ContainerService/managedClusters/roles",
 	record.KubeBinding:         "Microsoft.ContainerService/managedClusters/roleBindings",
+	record.Rehearsal:           "Microsoft.Gatehouse/rehearsals",
 }
 
 // An Operation is one thing that a caller must be allowed.
