@@ -45,6 +45,7 @@ var typeOf = map[record.Kind]string{
 // An Operation is one thing that a caller must be allowed.
 type Operation struct {
 	Action     string
+	Data       bool // it is a data action: it speaks about what a resource holds
 	At         scope.Scope
 	Attributes Attributes // what the condition of a grant may ask about it; may be nil
 }
@@ -55,7 +56,7 @@ type Attributes func(condition.Source, string) (condition.Value, bool)
 // Allowed reports whether a principal may do the operation at an instant.
 func (o Operation) Allowed(est *estate.Snapshot, who principal.ID, now time.Time) bool {
 	return decide.Decide(est, decide.Request{
-		Who: decide.Subject{ID: who}, Scope: o.At, Action: o.Action, Attributes: o.Attributes, Now: now,
+		Who: decide.Subject{ID: who}, Scope: o.At, Action: o.Action, Data: o.Data, Attributes: o.Attributes, Now: now,
 	}).Effect == decide.Allow
 }
 

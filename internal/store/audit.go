@@ -33,6 +33,22 @@ type AuditRecord struct {
 	Why     string         `json:"why,omitzero"`
 	Changes []AuditChange  `json:"changes,omitempty"`
 	Private []AuditPrivate `json:"private,omitempty"`
+	// Uses are secrets that were read and keys that were used, by whom each says
+	// itself: many may share a record, so that reading is not slower than writing.
+	Uses []Use `json:"uses,omitempty"`
+}
+
+// A Use is one secret read, or one private key used.
+type Use struct {
+	By   principal.ID `json:"by"`
+	Time time.Time    `json:"time"`
+	// Action is the operation that was allowed, such as
+	// Microsoft.KeyVault/vaults/secrets/getSecret/action.
+	Action string `json:"action"`
+	// On is what: the scope of the vault, the kind, the name and the version.
+	On []string `json:"on"`
+	// Request is the id of the request, which the answer carried.
+	Request string `json:"request,omitzero"`
 }
 
 // An AuditChange is one record put (Value is the whole of it) or deleted.

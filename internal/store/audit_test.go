@@ -26,6 +26,7 @@ func TestEveryChangeLeavesOneRecord(t *testing.T) { // ZA-07
 		{Why: "by the house", Ops: []estate.Op{{Delete: user(1, "").Key()}}},
 		{By: ana, Why: "a password", Private: []store.PrivateOp{{Bucket: "password", ID: []string{"u1"}, Value: []byte("canary")}, {Bucket: "session", ID: []string{"a/b"}}}},
 		{By: ana, Why: "asked for a credential and was denied"},
+		{Why: "read", Uses: []store.Use{{By: ana, Time: noon, Action: "getSecret", On: []string{"/v", "s/1"}, Request: "r"}, {By: principal.ID{43}, Time: noon, Action: "sign"}}},
 	}
 	for _, c := range changes {
 		if _, err := s.Commit(t.Context(), c); err != nil {
@@ -51,6 +52,9 @@ func TestEveryChangeLeavesOneRecord(t *testing.T) { // ZA-07
 		for _, p := range r.Private {
 			line += fmt.Sprintf(" %s%q delete=%t", p.Bucket, p.ID, p.Delete)
 		}
+		for _, u := range r.Uses {
+			line += fmt.Sprintf(" %.2s did %s on %q in %q", u.By, u.Action, u.On, u.Request)
+		}
 		got = append(got, line)
 	}
 	want := []string{
@@ -58,6 +62,7 @@ func TestEveryChangeLeavesOneRecord(t *testing.T) { // ZA-07
 		`2  "by the house" delete User`,
 		`3 2a000000-0000-0000-0000-000000000000 "a password" password["u1"] delete=false session["a/b"] delete=true`,
 		`4 2a000000-0000-0000-0000-000000000000 "asked for a credential and was denied"`,
+		`5  "read" 2a did getSecret on ["/v" "s/1"] in "r" 2b did sign on [] in ""`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -66,8 +71,11 @@ func TestEveryChangeLeavesOneRecord(t *testing.T) { // ZA-07
 	for r := range s.Audit(t.Context(), 3) {
 		from = append(from, r.Seq)
 	}
-	if diff := cmp.Diff([]int64{3, 4}, from); diff != "" {
+	if diff := cmp.Diff([]int64{3, 4, 5}, from); diff != "" {
 		t.Errorf("from 3 (-want +got):\n%s", diff)
+	}
+	if n, err := s.VerifyAudit(t.Context()); n != 5 || err != nil {
+		t.Errorf("VerifyAudit = %d, %v, want 5", n, err)
 	}
 }
 

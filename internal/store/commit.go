@@ -22,6 +22,7 @@ type Change struct {
 	Why     string       // at most 4,096 bytes
 	Ops     []estate.Op  // at most one for each record
 	Private []PrivateOp
+	Uses    []Use // what was read or used, for the audit record alone
 	// Base is the snapshot that the ops were computed from. If a record they touch
 	// has changed since, the Change is refused. nil is the snapshot at the call.
 	Base *estate.Snapshot
@@ -108,7 +109,7 @@ func (s *Store) newAttempt(c Change) (*attempt, error) {
 	rand.Read(request[:])
 	a := &attempt{c: c, record: AuditRecord{
 		Time: s.now().UTC().Round(0), Request: hex.EncodeToString(request[:]),
-		By: c.By, Why: strings.ToValidUTF8(c.Why, "\uFFFD"),
+		By: c.By, Why: strings.ToValidUTF8(c.Why, "\uFFFD"), Uses: c.Uses,
 	}}
 	taken := make(map[string]bool, len(c.Ops)+len(c.Private))
 	for _, op := range c.Ops {

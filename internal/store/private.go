@@ -167,11 +167,7 @@ func (s *Store) PrivateList(ctx context.Context, bucket string, idPrefix ...stri
 		if err != nil {
 			return nil, fmt.Errorf("list private %s: %w", bucket, err)
 		}
-		id, err := split(strings.TrimPrefix(item.Key, privateKey(bucket, nil)))
-		if err != nil {
-			return nil, fmt.Errorf("list private %s: key %q: %w", bucket, item.Key, ErrSchema)
-		}
-		p, err := s.openPrivate(item, bucket, id)
+		p, err := s.listed(item, bucket)
 		if err != nil {
 			return nil, fmt.Errorf("list private %s: %w", bucket, err)
 		}
@@ -180,6 +176,48 @@ func (s *Store) PrivateList(ctx context.Context, bucket string, idPrefix ...stri
 		}
 	}
 	return out, nil
+}
+
+// PrivatePage returns at most limit items of a bucket whose ids begin with
+// idPrefix and go on after it, ordered by key, from behind the one whose id is
+// after; nil is from the first. More says that there may be others. Items that
+// have expired are left out, so that a page may be short before the end, but then
+// it is not empty.
+func (s *Store) PrivatePage(ctx context.Context, limit int, after []string, bucket string, idPrefix ...string) (items []PrivateItem, more bool, err error) {
+	prefix, last := privateKey(bucket, idPrefix), ""
+	if len(idPrefix) > 0 {
+		prefix += "/"
+	}
+	if after != nil {
+		last = privateKey(bucket, after)
+	}
+	for more = true; more && len(items) == 0; {
+		page, err := s.kv.Range(ctx, prefix, last, limit, 0)
+		if err != nil {
+			return nil, false, fmt.Errorf("page of private %s: %w", bucket, err)
+		}
+		more = page.More
+		for _, item := range page.Items {
+			last = item.Key
+			p, err := s.listed(item, bucket)
+			if err != nil {
+				return nil, false, fmt.Errorf("page of private %s: %w", bucket, err)
+			}
+			if !expired(p.Expires, s.now()) {
+				items = append(items, p)
+			}
+		}
+	}
+	return items, more, nil
+}
+
+// listed opens an item of a bucket that was found by its key.
+func (s *Store) listed(item Item, bucket string) (PrivateItem, error) {
+	id, err := split(strings.TrimPrefix(item.Key, privateKey(bucket, nil)))
+	if err != nil {
+		return PrivateItem{}, fmt.Errorf("key %q: %w", item.Key, ErrSchema)
+	}
+	return s.openPrivate(item, bucket, id)
 }
 
 func decodePrivate(item Item) (storedPrivate, error) {

@@ -222,3 +222,52 @@ func TestKeyFiles(t *testing.T) { // ZA-03
 		}
 	}
 }
+
+func TestPrivatePagesGoThroughABucketOnce(t *testing.T) {
+	t.Parallel()
+	now := noon
+	s := open(t, new(store.Memory), func(c *store.Config) { c.Now = func() time.Time { return now } })
+	var ops []store.PrivateOp
+	for i := range 10 {
+		op := item("page", "v", "u", string(rune('a'+i)))
+		if i >= 3 && i < 7 { // as many as a page, and one more
+			op.Expires = noon.Add(time.Minute)
+		}
+		ops = append(ops, op)
+	}
+	if err := s.CommitPrivate(t.Context(), append(ops, item("page", "other", "u2", "z"))...); err != nil {
+		t.Fatal(err)
+	}
+	walk := func(prefix ...string) string {
+		t.Helper()
+		var got strings.Builder
+		var after []string
+		for {
+			page, more, err := s.PrivatePage(t.Context(), 3, after, "page", prefix...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range page {
+				got.WriteString(strings.Join(p.ID, "."))
+				got.WriteString(" ")
+				after = p.ID
+			}
+			if !more {
+				return got.String()
+			}
+			if len(page) == 0 {
+				t.Fatal("an empty page before the end")
+			}
+		}
+	}
+	if got, want := walk("u"), "u.a u.b u.c u.d u.e u.f u.g u.h u.i u.j "; got != want {
+		t.Errorf("pages are %q, want %q", got, want)
+	}
+	now = noon.Add(time.Hour)
+	if got, want := walk("u"), "u.a u.b u.c u.h u.i u.j "; got != want {
+		t.Errorf("without what expired, pages are %q, want %q", got, want)
+	}
+	if got, want := walk(), "u.a u.b u.c u.h u.i u.j u2.z "; got != want {
+		t.Errorf("pages of the whole bucket are %q, want %q", got, want)
+	}
+}

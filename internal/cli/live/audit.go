@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -16,8 +17,8 @@ func newAudit(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Show who changed what, when and why",
-		Long: `Show the audit log: every change of the estate and of secrets, in order, with who
-made it and why. Each record has the hash of the one before, so that gatehouse audit
+		Long: `Show the audit log: every change of the estate and of secrets, and every reading of
+a secret in a vault, in order, with who did it and why. Each record has the hash of the one before, so that gatehouse audit
 verify finds out when one was changed or taken away. -o json has the written values.`,
 		Example: "  gatehouse audit\n  gatehouse audit --since 120 -o json | jq '.records[] | {seq, by: .by.name, why}'\n  gatehouse audit verify",
 		Args:    cli.Exactly(),
@@ -41,7 +42,13 @@ verify finds out when one was changed or taken away. -o json has the written val
 			}
 			var rows [][]string
 			for _, r := range out.Records {
-				rows = append(rows, []string{fmt.Sprint(r.Seq), r.Time.Format(time.RFC3339), r.By.Name, oneLine(r.Why), what(r), r.Request})
+				seq, at := fmt.Sprint(r.Seq), r.Time.Format(time.RFC3339)
+				if len(r.Uses) == 0 {
+					rows = append(rows, []string{seq, at, r.By.Name, oneLine(r.Why), what(r), r.Request})
+				}
+				for _, u := range r.Uses {
+					rows = append(rows, []string{seq, u.Time.Format(time.RFC3339), u.By.Name, path.Base(strings.TrimSuffix(u.Action, "/action")), strings.Join(u.On, " "), u.Request})
+				}
 			}
 			if len(rows) == 0 {
 				fmt.Fprintf(env.Stderr, "nothing since %d\n", since)

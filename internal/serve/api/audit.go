@@ -70,6 +70,9 @@ func wireAudit(est *estate.Snapshot, r store.AuditRecord) wire.AuditRecord {
 	for _, p := range r.Private {
 		out.Private = append(out.Private, wire.AuditPrivate{Bucket: p.Bucket, ID: p.ID, Delete: p.Delete})
 	}
+	for _, u := range r.Uses {
+		out.Uses = append(out.Uses, wire.AuditUse{By: actor(est, u.By), Time: u.Time.UTC(), Action: u.Action, On: u.On, Request: u.Request})
+	}
 	return out
 }
 

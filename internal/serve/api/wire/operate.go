@@ -54,6 +54,7 @@ type AuditRecord struct {
 	Why     string         `json:"why,omitzero"`
 	Changes []AuditChange  `json:"changes,omitzero"`
 	Private []AuditPrivate `json:"private,omitzero"`
+	Uses    []AuditUse     `json:"uses,omitzero"`
 }
 
 // An AuditChange is one record put, with its value, or deleted.
@@ -69,6 +70,16 @@ type AuditPrivate struct {
 	Bucket string   `json:"bucket"`
 	ID     []string `json:"id"`
 	Delete bool     `json:"delete,omitzero"`
+}
+
+// An AuditUse is one secret read or one private key used: by whom, by which
+// operation, and of which vault, kind, name and version.
+type AuditUse struct {
+	By      Principal `json:"by"`
+	Time    time.Time `json:"time"`
+	Action  string    `json:"action"`
+	On      []string  `json:"on"`
+	Request string    `json:"request,omitzero"`
 }
 
 // AuditVerdict says whether the audit log is as it was written.
