@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"internal/directory", "internal/azurerbac/condition", "internal/pki", "internal/rehearsal"},
 	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token"},
 	{"internal/estate"},
-	{"internal/decide", "internal/manifest"},
+	{"internal/decide", "internal/manifest", "internal/inject"},
 	{"internal/manifest/corpus", "internal/store", "internal/sample"},
 	{"internal/store/storetest", "internal/store/etcd", "internal/keys", "internal/issue", "internal/cluster"},
 	{"internal/serve", "internal/serve/api/wire"},
