@@ -124,7 +124,11 @@ type ManagedIdentity struct {
 	SystemAssigned bool        `json:"systemAssigned,omitzero"`
 	DisplayName    string      `json:"displayName"`
 	Location       string      `json:"location,omitzero"`
-	Disabled       bool        `json:"disabled,omitzero"`
+	Tags           record.Tags `json:"tags,omitzero"`
+	// IsolationScope is Regional for an identity that is meant for resources of its
+	// own location alone; it is kept, and nothing asks for it.
+	IsolationScope string `json:"isolationScope,omitzero"`
+	Disabled       bool   `json:"disabled,omitzero"`
 }
 
 // A FederatedCredential lets a token of another issuer speak for an application
@@ -222,6 +226,12 @@ func (s ServicePrincipal) Validate() error {
 func (m ManagedIdentity) Validate() error {
 	if m.ID.IsZero() || m.ClientID.IsZero() || m.Tenant.IsZero() || m.Resource.IsZero() {
 		return record.Invalid("managed identity %q without id, clientId, tenant or resource", m.DisplayName)
+	}
+	if m.IsolationScope != "" && m.IsolationScope != "Regional" {
+		return record.Invalid("managed identity %q: isolation scope %.40q, want Regional or none", m.DisplayName, m.IsolationScope)
+	}
+	if err := m.Tags.Validate(); err != nil {
+		return err
 	}
 	return CheckName("identity name", m.DisplayName, false)
 }

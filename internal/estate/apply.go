@@ -92,6 +92,8 @@ func (e *editor) put(r record.Record) error {
 		e.world().subs.set(r.Scope, &r)
 	case resource.Group:
 		e.s.groups.set(r.Scope, &r)
+	case resource.Other:
+		err = e.putOther(r)
 	case resource.Cluster:
 		e.world().clusters[r.Scope] = &r
 	case azurerbac.Definition:
@@ -137,6 +139,7 @@ func (e *editor) remove(key record.Key) error {
 		e.forget(r.ID)
 	case directory.ManagedIdentity:
 		e.s.byClient.remove(r.ClientID)
+		e.s.identity.remove(r.Resource)
 		e.forget(r.ID)
 	case directory.Membership:
 		e.removeMembership(r)
@@ -155,6 +158,9 @@ func (e *editor) remove(key record.Key) error {
 		e.world().subs.remove(r.Scope)
 	case resource.Group:
 		e.s.groups.remove(r.Scope)
+	case resource.Other:
+		e.s.others.remove(r.Scope)
+		e.s.global.remove(globalName{r.Scope.Type(), r.Scope.Name()})
 	case resource.Cluster:
 		delete(e.world().clusters, r.Scope)
 	case azurerbac.Definition:
@@ -272,10 +278,26 @@ func (e *editor) putIdentity(m directory.ManagedIdentity) error {
 			return fmt.Errorf("client id and resource of a managed identity: %w", ErrImmutable)
 		}
 	}
+	if other, ok := e.s.identity.get(m.Resource); ok && other != m.ID {
+		return fmt.Errorf("resource %s is that of managed identity %s: %w", m.Resource, other, ErrExists)
+	}
 	if err := e.putPrincipal(m.ID, principal.ManagedIdentity, m); err != nil {
 		return err
 	}
 	e.s.byClient.set(m.ClientID, m.ID)
+	e.s.identity.set(m.Resource, m.ID)
+	return nil
+}
+
+func (e *editor) putOther(o resource.Other) error {
+	if resource.Global(o.Scope.Type()) {
+		name := globalName{o.Scope.Type(), o.Scope.Name()}
+		if other, ok := e.s.global.get(name); ok && other != o.Scope {
+			return fmt.Errorf("the name is that of %s, and there is one in the world: %w", other, ErrExists)
+		}
+		e.s.global.set(name, o.Scope)
+	}
+	e.s.others.set(o.Scope, &o)
 	return nil
 }
 

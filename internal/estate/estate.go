@@ -52,6 +52,9 @@ type Snapshot struct {
 	members  table[principal.ID, *memberSet]      // direct members of a group
 	feds     table[directory.AppID, []directory.FederatedCredential]
 	groups   table[scope.Scope, *resource.Group]
+	others   table[scope.Scope, *resource.Other]
+	global   table[globalName, scope.Scope]   // of resources whose names are unique in the world
+	identity table[scope.Scope, principal.ID] // managed identities by their own scope, or that of their resource
 	assigned table[azurerbac.AssignmentID, *Assigned]
 	atScope  table[scope.Scope, []*Assigned]
 	bindings table[kubeKey, *kuberbac.Binding]
@@ -71,6 +74,8 @@ type tenantApp struct {
 	tenant directory.TenantID
 	app    directory.AppID
 }
+
+type globalName struct{ typ, name string }
 
 // A kubeKey names a role or binding; an empty namespace is the whole cluster.
 type kubeKey struct {
@@ -121,6 +126,9 @@ func newSnapshot(bulk bool) *Snapshot {
 		members:  newTable[principal.ID, *memberSet](bulk),
 		feds:     newTable[directory.AppID, []directory.FederatedCredential](bulk),
 		groups:   newTable[scope.Scope, *resource.Group](bulk),
+		others:   newTable[scope.Scope, *resource.Other](bulk),
+		global:   newTable[globalName, scope.Scope](bulk),
+		identity: newTable[scope.Scope, principal.ID](bulk),
 		assigned: newTable[azurerbac.AssignmentID, *Assigned](bulk),
 		atScope:  newTable[scope.Scope, []*Assigned](bulk),
 		bindings: newTable[kubeKey, *kuberbac.Binding](bulk),
@@ -140,6 +148,9 @@ func (s *Snapshot) freeze() {
 	}
 	s.feds.freeze()
 	s.groups.freeze()
+	s.others.freeze()
+	s.global.freeze()
+	s.identity.freeze()
 	s.assigned.freeze()
 	s.atScope.freeze()
 	s.bindings.freeze()
@@ -234,6 +245,8 @@ func (s *Snapshot) ofKind(kind record.Kind) []record.Record {
 		}
 	case record.ResourceGroup:
 		out = values(&s.groups, out)
+	case record.Resource:
+		out = values(&s.others, out)
 	case record.RoleAssignment:
 		for _, a := range s.assigned.all() {
 			out = append(out, a.Assignment)
@@ -286,6 +299,8 @@ func (s *Snapshot) Get(key record.Key) (record.Record, bool) {
 		return list[i], true
 	case record.ResourceGroup:
 		return at(&s.groups, parseScope(p[0]))
+	case record.Resource:
+		return at(&s.others, parseScope(p[0]))
 	case record.RoleAssignment:
 		id, err := parseAssignmentID(p[0])
 		a, ok := s.assigned.get(id)
@@ -339,6 +354,8 @@ func Decode(kind record.Kind, data []byte) (record.Record, error) {
 		return decode[resource.Group](data)
 	case record.Cluster:
 		return decode[resource.Cluster](data)
+	case record.Resource:
+		return decode[resource.Other](data)
 	case record.RoleDefinition:
 		return decode[azurerbac.Definition](data)
 	case record.RoleAssignment:

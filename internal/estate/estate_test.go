@@ -58,6 +58,15 @@ func group(n int) directory.Group {
 	return directory.Group{ID: id(n), Tenant: tenantID, DisplayName: fmt.Sprintf("g%d", n)}
 }
 
+func vault(group, name string) resource.Other {
+	return resource.Other{Scope: scope.MustParse(sub + "/resourceGroups/" + group + "/providers/Microsoft.KeyVault/vaults/" + name), Name: name, Type: "Microsoft.KeyVault/vaults"}
+}
+
+func identity(n int, name string) directory.ManagedIdentity {
+	return directory.ManagedIdentity{ID: id(n), ClientID: directory.AppID(id(n)), Tenant: tenantID, DisplayName: name,
+		Resource: scope.MustParse(sub + "/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + name)}
+}
+
 func in(g, m int) directory.Membership { return directory.Membership{Group: id(g), Member: id(m)} }
 
 func base() []record.Record {
@@ -173,7 +182,7 @@ func TestRefusedChanges(t *testing.T) {
 	noRole.Role = must(parse[azurerbac.DefinitionID]("40000000-0000-0000-0000-000000000001"))
 	wrongType := twin
 	wrongType.Principal, wrongType.PrincipalType = id(2), principal.Group
-	s := load(t, user(1), user(2), group(10), in(10, 1), a)
+	s := load(t, user(1), user(2), group(10), in(10, 1), a, vault("rg", "v1"), identity(20, "a"))
 	sameName := user(3)
 	sameName.UserPrincipalName = user(1).UserPrincipalName
 	for _, tt := range []struct {
@@ -191,6 +200,9 @@ func TestRefusedChanges(t *testing.T) {
 		{"a user who is in a group is not deleted alone", estate.Op{Delete: user(1).Key()}, estate.ErrInUse},
 		{"AZ-20: a cluster is not deleted under its grants", estate.Op{Delete: record.KeyOf(record.Cluster, clusterAt.String())}, estate.ErrInUse},
 		{"what is not there cannot be deleted", estate.Op{Delete: user(9).Key()}, estate.ErrNotFound},
+		{"there is one key vault of a name in the world", estate.Op{Put: vault("other", "V1")}, estate.ErrExists},
+		{"a place is that of one identity", estate.Op{Put: identity(21, "a")}, estate.ErrExists},
+		{"AZ-20: a group is not deleted over its resources", estate.Op{Delete: record.KeyOf(record.ResourceGroup, sub+"/resourcegroups/rg")}, estate.ErrInUse},
 		{"a malformed record is refused", estate.Op{Put: directory.User{ID: id(4), Tenant: tenantID, UserPrincipalName: "system:x"}}, record.ErrInvalid},
 	} {
 		t.Run(tt.law, func(t *testing.T) {
@@ -220,6 +232,45 @@ func TestDependentsMakeADeletionPossible(t *testing.T) {
 	}
 	if got := s.AssignmentsOf(id(1)); len(got) != 0 {
 		t.Errorf("AZ-20: assignments below a deleted cluster = %v", got)
+	}
+}
+
+// AZ-20: what is in a place goes with it, and what was granted at it.
+func TestDependentsOfPlaces(t *testing.T) {
+	t.Parallel()
+	v, m := vault("rg", "v1"), identity(20, "a")
+	atVault := azurerbac.Assignment{ID: must(parse[azurerbac.AssignmentID]("30000000-0000-0000-0000-000000000001")), Scope: v.Scope, Principal: id(20), Role: reader}
+	atIdentity := atVault
+	atIdentity.ID, atIdentity.Scope = must(parse[azurerbac.AssignmentID]("30000000-0000-0000-0000-000000000002")), m.Resource
+	fed := directory.FederatedCredential{Owner: m.ClientID, Name: "f", Issuer: "https://x.example/", Subject: "s", Audiences: []string{"a"}}
+	ofCluster := directory.ManagedIdentity{ID: id(21), ClientID: directory.AppID(id(21)), Tenant: tenantID, DisplayName: "c1", Resource: clusterAt, SystemAssigned: true}
+	s := load(t, v, m, fed, ofCluster, atVault, atIdentity)
+	for _, tt := range []struct {
+		of   record.Key
+		want []record.Key
+	}{
+		{v.Key(), []record.Key{atVault.Key()}},
+		{m.Key(), []record.Key{fed.Key(), atIdentity.Key()}},
+		{ofCluster.Key(), nil},
+		{record.KeyOf(record.Cluster, clusterAt.String()), []record.Key{ofCluster.Key()}},
+	} {
+		got := s.Dependents(tt.of)
+		slices.SortFunc(got, func(a, b record.Key) int {
+			return slices.Index(record.Kinds, a.Kind) - slices.Index(record.Kinds, b.Kind)
+		})
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("dependents of %s = %v, want %v", tt.of, got, tt.want)
+		}
+	}
+	if got, ok := s.IdentityAt(clusterAt); !ok || got.ID != ofCluster.ID {
+		t.Errorf("identity of the cluster = %v", got)
+	}
+	if got, ok := s.ResourceNamed("microsoft.keyvault/vaults", "v1"); !ok || got.Scope != v.Scope {
+		t.Errorf("vault v1 = %v", got)
+	}
+	s = apply(t, s, estate.Op{Delete: atVault.Key()}, estate.Op{Delete: v.Key()}, estate.Op{Put: vault("other", "v1")})
+	if got, ok := s.ResourceNamed("microsoft.keyvault/vaults", "v1"); !ok || got.Scope != vault("other", "v1").Scope {
+		t.Errorf("vault v1 somewhere else = %v", got)
 	}
 }
 

@@ -140,6 +140,27 @@ func (s *Snapshot) ManagedIdentityByClient(app directory.AppID) (directory.Manag
 	return s.ManagedIdentity(id)
 }
 
+// IdentityAt returns the user-assigned identity with a scope, or the system-assigned
+// one of the resource with that scope.
+func (s *Snapshot) IdentityAt(sc scope.Scope) (directory.ManagedIdentity, bool) {
+	id, ok := s.identity.get(sc)
+	if !ok {
+		return directory.ManagedIdentity{}, false
+	}
+	return s.ManagedIdentity(id)
+}
+
+// Identities yields every managed identity, in no order.
+func (s *Snapshot) Identities() iter.Seq[directory.ManagedIdentity] {
+	return func(yield func(directory.ManagedIdentity) bool) {
+		for _, id := range s.identity.all() {
+			if m, ok := s.ManagedIdentity(id); ok && !yield(m) {
+				return
+			}
+		}
+	}
+}
+
 // Tenant returns the tenant with an id.
 func (s *Snapshot) Tenant(id directory.TenantID) (directory.Tenant, bool) {
 	t, ok := s.world.tenants[id]
@@ -242,6 +263,44 @@ func (s *Snapshot) ResourceGroup(sc scope.Scope) (resource.Group, bool) {
 		return resource.Group{}, false
 	}
 	return *r, true
+}
+
+// ResourceGroups yields every resource group, in no order.
+func (s *Snapshot) ResourceGroups() iter.Seq[resource.Group] { return all(&s.groups) }
+
+// Subscriptions yields every subscription, in no order.
+func (s *Snapshot) Subscriptions() iter.Seq[resource.Subscription] { return all(&s.world.subs) }
+
+// Resource returns the resource at a scope that has no kind of its own.
+func (s *Snapshot) Resource(sc scope.Scope) (resource.Other, bool) {
+	r, ok := s.others.get(sc)
+	if !ok {
+		return resource.Other{}, false
+	}
+	return *r, true
+}
+
+// ResourceNamed returns the resource with a name that is unique in the world, such
+// as that of a key vault. Type and name are in lower case.
+func (s *Snapshot) ResourceNamed(typ, name string) (resource.Other, bool) {
+	sc, ok := s.global.get(globalName{typ, name})
+	if !ok {
+		return resource.Other{}, false
+	}
+	return s.Resource(sc)
+}
+
+// Resources yields every resource that has no kind of its own, in no order.
+func (s *Snapshot) Resources() iter.Seq[resource.Other] { return all(&s.others) }
+
+func all[K comparable, R any](t *table[K, *R]) iter.Seq[R] {
+	return func(yield func(R) bool) {
+		for _, r := range t.all() {
+			if !yield(*r) {
+				return
+			}
+		}
+	}
 }
 
 // Ancestors yields a scope and everything that contains it: its textual
@@ -405,6 +464,14 @@ func (s *Snapshot) Dependents(key record.Key) []record.Key {
 				out = append(out, directory.Membership{Group: id, Member: m}.Key())
 			}
 		}
+		if m, ok := s.ManagedIdentity(id); ok {
+			for _, f := range s.FederatedCredentials(m.ClientID) {
+				out = append(out, f.Key())
+			}
+			if !m.SystemAssigned { // it is a place, too
+				out = append(out, without(s.below(m.Resource), func(k record.Key) bool { return k == key })...)
+			}
+		}
 	case record.Application:
 		app, _ := parseAppID(p[0])
 		for k, id := range s.spOf.all() {
@@ -422,7 +489,7 @@ func (s *Snapshot) Dependents(key record.Key) []record.Key {
 				out = append(out, record.KeyOf(record.Kind(pr.Kind), pr.ID.String()))
 			}
 		}
-	case record.ManagementGroup, record.Subscription, record.ResourceGroup, record.Cluster:
+	case record.ManagementGroup, record.Subscription, record.ResourceGroup, record.Cluster, record.Resource:
 		out = s.below(parseScope(p[0]))
 	case record.RoleDefinition:
 		id, _ := parseDefinitionID(p[0])
@@ -453,6 +520,16 @@ func (s *Snapshot) below(sc scope.Scope) []record.Key {
 	for at, g := range s.groups.all() {
 		if at != sc && sc.Contains(at) {
 			out = append(out, g.Key())
+		}
+	}
+	for at, o := range s.others.all() {
+		if at != sc && sc.Contains(at) {
+			out = append(out, o.Key())
+		}
+	}
+	for at, id := range s.identity.all() {
+		if sc.Contains(at) {
+			out = append(out, record.KeyOf(record.ManagedIdentity, id.String()))
 		}
 	}
 	for at, c := range s.world.clusters {

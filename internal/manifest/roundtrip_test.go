@@ -58,7 +58,7 @@ func (m maker) when() time.Time {
 func (m maker) record(n int) record.Record {
 	tenant := id[directory.TenantID](1)
 	cluster := scope.MustParse("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/rg/providers/microsoft.containerservice/managedclusters/c1")
-	switch m.IntN(13) {
+	switch m.IntN(15) {
 	case 0:
 		return directory.User{ID: id[principal.ID](n), Tenant: tenant, UserPrincipalName: fmt.Sprintf("u%d@x.example", n), Mail: m.text(), Disabled: m.IntN(2) == 0,
 			TokensValidFrom: m.when(), Attributes: map[string][]string{"Set_" + m.text(): {m.text()}, m.text(): {}}}
@@ -81,6 +81,17 @@ func (m maker) record(n int) record.Record {
 			Permissions: []azurerbac.Permission{{Actions: []string{"*/read"}, NotActions: []string{}}, {DataActions: []string{"a/b"}}}}
 	case 10:
 		return azurerbac.Assignment{ID: id[azurerbac.AssignmentID](n), Scope: cluster, Principal: id[principal.ID](n), Role: id[azurerbac.DefinitionID](n), Description: m.text(), CreatedOn: m.when()}
+	case 12:
+		name := fmt.Sprintf("V%d", n)
+		more, err := resource.ParseProperties([]byte(fmt.Sprintf(`{"sku":{"name":%q,"n":[1,-2.50,1e3,1E-2,null,true,[],{}]},"":{}}`, []string{"a", "yes", "012"}[m.IntN(3)])))
+		if err != nil {
+			panic(err)
+		}
+		return resource.Other{Scope: scope.MustParse("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/g/providers/Microsoft.KeyVault/vaults/" + name), Name: name,
+			Type: "Microsoft.KeyVault/vaults", Tags: record.Tags{m.text(): m.text()}, More: more}
+	case 13:
+		return directory.ManagedIdentity{ID: id[principal.ID](n), ClientID: id[directory.AppID](n), Tenant: tenant, DisplayName: "mi", Resource: cluster,
+			Tags: record.Tags{m.text(): m.text()}, IsolationScope: "Regional"}
 	case 11:
 		return kuberbac.Role{Cluster: cluster, Name: fmt.Sprintf("r%d", n), Labels: map[string]string{"a": "b", "c": ""},
 			Rules: []kuberbac.Rule{{Verbs: []string{"get", "*"}, APIGroups: []string{""}, Resources: []string{"pods", "*/log"}}, {Verbs: []string{"get"}, NonResourceURLs: []string{"/healthz/*"}}}}
@@ -114,7 +125,7 @@ func TestWhatIsWrittenReadsBack(t *testing.T) {
 			return slices.IndexFunc(back, func(r record.Record) bool { return r.Key() == a.Key() }) -
 				slices.IndexFunc(back, func(r record.Record) bool { return r.Key() == b.Key() })
 		})
-		if diff := cmp.Diff(list, back, cmp.Comparer(func(a, b scope.Scope) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(list, back, cmp.Comparer(func(a, b scope.Scope) bool { return a == b }), cmp.Comparer(func(a, b resource.Properties) bool { return a == b })); diff != "" {
 			t.Fatalf("seed %d (-written +read):\n%s\n%s", seed, diff, text)
 		}
 		// The order of the records does not show in the text.

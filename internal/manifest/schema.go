@@ -32,6 +32,7 @@ var schema = map[record.Kind]reflect.Type{
 	record.Subscription:        reflect.TypeFor[resource.Subscription](),
 	record.ResourceGroup:       reflect.TypeFor[resource.Group](),
 	record.Cluster:             reflect.TypeFor[resource.Cluster](),
+	record.Resource:            reflect.TypeFor[resource.Other](),
 	record.RoleDefinition:      reflect.TypeFor[azurerbac.Definition](),
 	record.RoleAssignment:      reflect.TypeFor[azurerbac.Assignment](),
 	record.DenyAssignment:      reflect.TypeFor[azurerbac.DenyAssignment](),
@@ -49,6 +50,11 @@ func (l *loader) check(file string, n *node, t reflect.Type, what string, extra 
 	switch n.kind {
 	case toldNode:
 		return false
+	}
+	if t == reflect.TypeFor[resource.Properties]() {
+		return l.want(file, n, objectNode, what) // its inside is not ours
+	}
+	switch n.kind {
 	case nullNode:
 		l.add(file, n.line, what+" has no value", "leave it out, or write a value")
 		return false

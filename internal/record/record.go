@@ -34,6 +34,7 @@ const (
 	Subscription        Kind = "Subscription"
 	ResourceGroup       Kind = "ResourceGroup"
 	Cluster             Kind = "Cluster"
+	Resource            Kind = "Resource"
 	RoleDefinition      Kind = "RoleDefinition"
 	RoleAssignment      Kind = "RoleAssignment"
 	DenyAssignment      Kind = "DenyAssignment"
@@ -45,7 +46,7 @@ const (
 // Kinds lists every kind, each after the kinds that its records may refer to.
 var Kinds = []Kind{
 	Tenant, User, Group, Application, ServicePrincipal, ManagedIdentity, Membership, FederatedCredential,
-	ManagementGroup, Subscription, ResourceGroup, Cluster,
+	ManagementGroup, Subscription, ResourceGroup, Cluster, Resource,
 	RoleDefinition, RoleAssignment, DenyAssignment, KubeRole, KubeBinding,
 	Rehearsal,
 }

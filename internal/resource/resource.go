@@ -1,5 +1,6 @@
 // Package resource models the places that grants are made at and that have a
-// life of their own: management groups, subscriptions, resource groups, clusters.
+// life of their own: management groups, subscriptions, resource groups, clusters,
+// and other resources that the house keeps without reading them.
 package resource
 
 import (
@@ -39,6 +40,9 @@ type Group struct {
 	Scope    scope.Scope `json:"scope"`
 	Name     string      `json:"name"`
 	Location string      `json:"location,omitzero"`
+	Tags     record.Tags `json:"tags,omitzero"`
+	// ManagedBy is the id of the resource that made the group for itself.
+	ManagedBy string `json:"managedBy,omitzero"`
 }
 
 // A Cluster is a Kubernetes control plane whose identity features this house
@@ -107,7 +111,7 @@ func (g Group) Validate() error {
 	if g.Scope.Type() != typeResourceGroup {
 		return record.Invalid("%q is not the scope of a resource group", g.Scope)
 	}
-	return nil
+	return g.Tags.Validate()
 }
 
 func (c Cluster) Validate() error {

@@ -81,6 +81,8 @@ func PlacesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 		at = r.Scope
 	case resource.Cluster:
 		at = r.Scope
+	case resource.Other:
+		return r.Type, []scope.Scope{r.Scope}
 	case azurerbac.Definition:
 		return typeOf[kind], slices.Clone(r.AssignableScopes)
 	case azurerbac.Assignment:

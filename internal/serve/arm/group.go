@@ -3,6 +3,7 @@ package arm
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -121,7 +122,7 @@ func putGroup(s *session, r *request) (answer, error) {
 		body.ID = r.at.String()[:strings.Index(r.at.String(), "/resourcegroups/")] + "/resourceGroups/" + name
 		out.body = body
 	}
-	if !exists || next != old {
+	if !exists || !reflect.DeepEqual(next, old) {
 		out.ops = []estate.Op{{Put: next}}
 	}
 	return out, nil
