@@ -140,7 +140,9 @@ func (i *Issuer) StartDevice(ctx context.Context, req DeviceRequest) (DeviceCode
 		if err != nil {
 			return DeviceCode{}, err
 		}
-		page := i.authority + DevicePage
+		// Whatever name the device knows the house by, the person's browser is told
+		// the house's own: another one may lead past the proxy, to a stranger.
+		page := i.fronts[0] + DevicePage
 		return DeviceCode{
 			UserCode: code, DeviceCode: NewSecret(text), Page: page, ExpiresIn: DeviceLife, Interval: DeviceInterval,
 			Message: "To sign in, use a web browser to open the page " + page + " and enter the code " + code + " to authenticate.",

@@ -73,7 +73,9 @@ type Config struct {
 	// Authority is the URL, without a path, under which clients reach the issuer.
 	// Every issuer, link and audience derives from it and never from a request.
 	Authority string
-	Now       func() time.Time // nil means time.Now
+	// Fronts are further authorities that the issuer may be seen under; see At.
+	Fronts []string
+	Now    func() time.Time // nil means time.Now
 }
 
 // An Issuer issues tokens. Any number of goroutines and replicas may use it.
@@ -81,6 +83,7 @@ type Issuer struct {
 	state     State
 	keys      Keys
 	authority string
+	fronts    []string // every authority, the issuer's own first
 	now       func() time.Time
 
 	passwords *pool
@@ -97,11 +100,19 @@ func New(c Config) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
+	fronts := []string{authority}
+	for _, f := range c.Fronts {
+		front, err := CheckAuthority(f)
+		if err != nil {
+			return nil, err
+		}
+		fronts = append(fronts, front)
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	return &Issuer{
-		state: c.State, keys: c.Keys, authority: authority, now: c.Now,
+		state: c.State, keys: c.Keys, authority: authority, fronts: fronts, now: c.Now,
 		passwords: newPool(1, 50),
 		pace:      newPace(),
 		dummy:     hashPassword(randomText(16)),

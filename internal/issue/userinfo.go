@@ -35,7 +35,7 @@ func (i *Issuer) UserInfo(ctx context.Context, segment string, raw Secret) (User
 		return UserInfo{}, bad(nil)
 	}
 	graph, _ := resourceOf(est, Graph)
-	want := token.Want{Tenant: tenant, Issuers: []string{IssuerV1(i.authority, tenant.String())}, Audiences: graph.audiences(), Purpose: token.AccessToken}
+	want := token.Want{Tenant: tenant, Issuers: i.IssuersV1(tenant), Audiences: graph.audiences(), Purpose: token.AccessToken}
 	claims, err := token.Verify(raw.Reveal(), i.keys.Set(), want, i.now())
 	if err != nil {
 		return UserInfo{}, bad(err)
@@ -108,7 +108,7 @@ func (i *Issuer) ReturnAfterLogout(segment, clientID string, hint Secret, addres
 	tenant, ok := i.tenantOf(hint, realm)
 	want := token.Want{
 		Tenant: tenant, Purpose: token.IDToken, Audiences: []string{c.id.String()},
-		Issuers: []string{IssuerV1(i.authority, tenant.String()), IssuerV2(i.authority, tenant.String())},
+		Issuers: i.Issuers(tenant),
 	}
 	_, err = token.Verify(hint.Reveal(), i.keys.Set(), want, i.now())
 	return ok && err == nil

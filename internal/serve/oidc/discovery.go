@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -180,8 +181,7 @@ var entra = cloud{
 }
 
 // instance answers MSAL's question whether an authority may be trusted. This
-// house vouches for itself, and for the public cloud's names when it stands in
-// for them.
+// house vouches for each of its fronts, at each of them.
 func (d *Door) instance(w http.ResponseWriter, r *http.Request) error {
 	q, err := query(r)
 	if err != nil {
@@ -192,16 +192,8 @@ func (d *Door) instance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || u.Scheme != "https" {
 		return unknown
 	}
-	mine := cloud{PreferredNetwork: d.host, PreferredCache: d.host, Aliases: []string{d.host}}
-	if d.host == entra.PreferredNetwork {
-		mine = entra
-	}
-	asked := strings.ToLower(u.Host)
-	trusted := asked == d.host || asked == u.Hostname() && u.Hostname() == hostname(d.host)
-	for _, a := range mine.Aliases {
-		trusted = trusted || asked == a
-	}
-	if !trusted {
+	authority, mine, ok := d.vouched(strings.ToLower(u.Host))
+	if !ok {
 		return unknown
 	}
 	segment, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
@@ -213,12 +205,22 @@ func (d *Door) instance(w http.ResponseWriter, r *http.Request) error {
 		Endpoint string  `json:"tenant_discovery_endpoint"`
 		Version  string  `json:"api-version"`
 		Metadata []cloud `json:"metadata"`
-	}{d.issuer.Authority() + "/" + realm.String() + "/v2.0/.well-known/openid-configuration", "1.1", []cloud{mine}})
+	}{authority + "/" + realm.String() + "/v2.0/.well-known/openid-configuration", "1.1", []cloud{mine}})
 }
 
-func hostname(host string) string {
-	u := url.URL{Host: host}
-	return u.Hostname()
+// vouched finds the front with a host, which old clients write without its port.
+func (d *Door) vouched(asked string) (authority string, is cloud, ok bool) {
+	for _, authority := range d.issuer.Fronts() {
+		host := strings.TrimPrefix(authority, "https://")
+		is := cloud{PreferredNetwork: host, PreferredCache: host, Aliases: []string{host}}
+		if host == entra.PreferredNetwork {
+			is = entra
+		}
+		if asked == (&url.URL{Host: host}).Hostname() || slices.Contains(is.Aliases, asked) {
+			return authority, is, true
+		}
+	}
+	return "", cloud{}, false
 }
 
 // userRealm says how people of a domain sign in. It says the same for every name

@@ -30,7 +30,6 @@ type Door struct {
 	issuer *issue.Issuer
 	log    *slog.Logger
 	trace  *serve.Trace
-	host   string // of the authority
 	origin *http.CrossOriginProtection
 	mux    *http.ServeMux
 }
@@ -38,7 +37,7 @@ type Door struct {
 // New returns the issuer's door.
 func New(c Config) *Door {
 	d := &Door{
-		issuer: c.Issuer, log: c.Log, trace: c.Trace, host: c.Issuer.Authority()[len("https://"):],
+		issuer: c.Issuer, log: c.Log, trace: c.Trace,
 		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	if d.log == nil {
