@@ -18,6 +18,8 @@ import (
 //	lock                 held while a house runs here
 //	ca.crt               who signs the house's serving certificate; for clients
 //	operator.json        the credential of the operator, see Operator
+//	proxy                where the proxy of the running house listens
+//	shell/               the configuration of clients in gatehouse shell
 //	sample-password      the password of the sample estate's people
 //	key                  what seals private state in the store
 //	store/               which store the directory belongs to
@@ -35,6 +37,27 @@ func (d Dir) CA() string { return d.path("ca.crt") }
 
 // Operator is the file of the operator's credential.
 func (d Dir) Operator() string { return d.path("operator.json") }
+
+// Shell is the folder of what clients in gatehouse shell keep.
+func (d Dir) Shell() string { return d.path("shell") }
+
+// Proxy is where the proxy of the house listens that runs here, or ran here last.
+// The error wraps fs.ErrNotExist when that house has none.
+func (d Dir) Proxy() (string, error) {
+	addr, err := os.ReadFile(d.path("proxy"))
+	return strings.TrimSpace(string(addr)), err
+}
+
+// noteProxy lets clients find the proxy; with no address there is none.
+func (d Dir) noteProxy(addr string) error {
+	if addr != "" {
+		return write(d.path("proxy"), []byte(addr+"\n"))
+	}
+	if err := os.Remove(d.path("proxy")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
 
 // SamplePassword is the file with the password of the sample estate's people.
 func (d Dir) SamplePassword() string { return d.path("sample-password") }

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/keys"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
@@ -23,11 +22,8 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
-	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
-	"github.com/gatehouse-io/gatehouse/internal/serve/graph"
-	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
 )
@@ -38,6 +34,8 @@ type Config struct {
 	// Listen and WebhookListen are host:port of the two listeners. Empty means the
 	// default ports of 127.0.0.1.
 	Listen, WebhookListen string
+	// ProxyListen is host:port of the proxy, which must be loopback. Empty means none.
+	ProxyListen string
 	// Authority is the URL by which clients reach the house; empty means https://
 	// and the address of Listen. Names are further hosts in its certificate.
 	Authority string
@@ -70,6 +68,7 @@ type Config struct {
 const (
 	DefaultListen        = "127.0.0.1:8443"
 	DefaultWebhookListen = "127.0.0.1:8444"
+	DefaultProxyListen   = "127.0.0.1:8445"
 )
 
 // traceSize is how many events `gatehouse trace` can look back on.
@@ -86,6 +85,7 @@ type House struct {
 	clusters *clusters
 	public   net.Listener
 	webhooks net.Listener
+	proxy    net.Listener // nil: none
 	closers  []func()
 	cancel   context.CancelFunc
 	// unfollow ends the reconciling of control planes, before they are stopped.
@@ -103,7 +103,7 @@ func Start(ctx context.Context, conf Config) (*House, error) {
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	follow, unfollow := context.WithCancel(background)
-	h := &House{conf: conf, cancel: cancel, unfollow: unfollow, failed: make(chan error, 4)}
+	h := &House{conf: conf, cancel: cancel, unfollow: unfollow, failed: make(chan error, 5)}
 	if err := h.start(ctx, background, follow); err != nil {
 		h.Stop()
 		return nil, h.explain(err)
@@ -138,7 +138,7 @@ func (h *House) start(ctx, background, follow context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Authority: h.conf.Authority, Now: h.conf.Now})
+	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.conf.Now})
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (h *House) open(ctx, background context.Context, first bool) error {
 	return nil
 }
 
-// serve opens the two listeners.
+// serve opens the listeners.
 func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	serverCA, err := authority(ctx, h.store, "server", "gatehouse server authority", h.conf.Now())
 	if err != nil {
@@ -283,14 +283,11 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 
 	trace := serve.NewTrace(traceSize)
 	events := func(_ context.Context, e serve.Event) { trace.Add(e) }
-	issuers := func(t directory.TenantID) []string {
-		return []string{issue.IssuerV1(h.issuer.Authority(), t.String()), issue.IssuerV2(h.issuer.Authority(), t.String())}
-	}
 	log := h.conf.Log
 	authnDoor, err := authn.New(authn.Config{
 		Estates: h.store, Keys: ring.Set, Log: log.With("door", "authn"), Events: events, Now: h.conf.Now,
 		// Clusters accept tokens of version 1.0 alone, as AKS does.
-		Issuers: func(t directory.TenantID) []string { return issuers(t)[:1] },
+		Issuers: h.issuer.IssuersV1,
 		Live:    h.issuer.Live,
 	})
 	if err != nil {
@@ -301,7 +298,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		return err
 	}
 	apiDoor, err := api.New(api.Config{
-		State: h.store, Keys: ring.Set, Issuers: issuers, Trace: trace,
+		State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Trace: trace,
 		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
 		AttachCluster: h.clusters.Attachment, Examine: h.clusters.Examine, ClusterState: h.clusters.State,
 		Log: log.With("door", "api"), Now: h.conf.Now,
@@ -312,17 +309,15 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	ready := serve.Check{Name: "store", Check: func(context.Context) error { return h.store.Fresh(h.conf.Now()) }}
 	options := serve.Options{Log: log, Quiet: true, Now: h.conf.Now}
 
-	armDoor, err := arm.New(arm.Config{State: h.store, Keys: ring.Set, Issuers: issuers, Base: h.conf.Authority, Authority: h.conf.Authority,
-		Live: h.issuer.Live, Log: log.With("door", "arm"), Now: h.conf.Now})
-	if err != nil {
-		return err
-	}
 	pageKey, err := derivedKey(serverCA, "next links of Graph")
 	if err != nil {
 		return err
 	}
-	graphDoor, err := graph.New(graph.Config{State: h.store, Keys: ring.Set, Issuers: issuers, Base: h.conf.Authority, PageKey: pageKey,
-		Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.conf.Now})
+	ours, err := h.doorway(h.own(), ring, trace, pageKey)
+	if err != nil {
+		return err
+	}
+	cloud, err := h.doorway(publicCloud, ring, trace, pageKey)
 	if err != nil {
 		return err
 	}
@@ -331,12 +326,13 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
 	public.Handle("GET /readyz", serve.Handle(serve.Ready(ready), options))
 	public.Handle("/gatehouse/", serve.SecurityHeaders(apiDoor.Handler()))
-	public.Handle("/", oidc.New(oidc.Config{Issuer: h.issuer, Log: log.With("door", "oidc"), Trace: trace}))
+	public.Handle("/", ours.login)
 
 	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
 	h.clusters.webhook = "https://" + reachable(h.conf.WebhookListen)
 	return errors.Join(
-		h.answer(background, h.public, doors(armDoor.Handler(), graphDoor.Handler(), public), cert, nil),
+		h.serveProxy(background, cloud, outside{}, serverCA),
+		h.answer(background, h.public, doors(ours.arm, ours.graph, public), cert, nil),
 		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), authzDoor.Handler()), cert, clientCA))
 }
 

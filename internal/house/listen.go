@@ -11,12 +11,13 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/pki"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/proxy"
 )
 
 // drain is how long running requests may take to finish when the house stops.
 const drain = 5 * time.Second
 
-// bind takes both addresses. Connections wait until the doors answer. Port 0 is a
+// bind takes the addresses. Connections wait until the doors answer. Port 0 is a
 // free port, which then belongs to the authority as well.
 func (h *House) bind(ctx context.Context) error {
 	for _, l := range []struct {
@@ -25,11 +26,8 @@ func (h *House) bind(ctx context.Context) error {
 		to   *net.Listener
 	}{{"--listen", &h.conf.Listen, &h.public}, {"--webhook-listen", &h.conf.WebhookListen, &h.webhooks}} {
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *l.addr)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("%s is taken by another program, perhaps another gatehouse: choose another address with %s", *l.addr, l.flag)
-		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", l.flag, err)
+			return cannotListen(l.flag, *l.addr, err)
 		}
 		h.closers = append(h.closers, func() { ln.Close() })
 		*l.to = ln
@@ -37,10 +35,25 @@ func (h *House) bind(ctx context.Context) error {
 			*l.addr = ln.Addr().String()
 		}
 	}
+	if h.conf.ProxyListen != "" {
+		ln, err := proxy.Listen(ctx, h.conf.ProxyListen)
+		if err != nil {
+			return cannotListen("--proxy-listen", h.conf.ProxyListen, err)
+		}
+		h.closers = append(h.closers, func() { ln.Close() })
+		h.proxy, h.conf.ProxyListen = ln, ln.Addr().String()
+	}
 	if h.conf.Authority == "" {
 		h.conf.Authority = "https://" + reachable(h.conf.Listen)
 	}
 	return nil
+}
+
+func cannotListen(flag, addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is taken by another program, perhaps another gatehouse: choose another address with %s", addr, flag)
+	}
+	return fmt.Errorf("%s: %w", flag, err)
 }
 
 // reachable is the address under which this machine reaches a listener that may

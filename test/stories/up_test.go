@@ -43,7 +43,7 @@ const patience = 2 * time.Minute
 
 // start runs gatehouse up and returns when it says that it is up.
 func (u *up) start() (time.Duration, error) {
-	u.cmd = exec.Command(programs.gatehouse, "up", "--dir", u.dir, "--listen", u.listen, "--webhook-listen", u.webhook)
+	u.cmd = exec.Command(programs.gatehouse, "up", "--dir", u.dir, "--listen", u.listen, "--webhook-listen", u.webhook, "--proxy-listen", "off")
 	u.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(u.dir), "GATEHOUSE_KUBE=" + programs.kube}
 	// It dies with the tests, however those end.
 	u.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -26,19 +26,21 @@ import (
 
 // houseFlags are the flags of the commands that run a house.
 type houseFlags struct {
-	dir, listen, webhook, authority, domain, kube string
-	names                                         []string
-	endpoints                                     []string
-	etcdCert, etcdKey, etcdCA                     string
-	maxAge                                        time.Duration
-	acceptLoss, resume, verbose                   bool
+	dir, listen, webhook, proxy, authority, domain, kube string
+	names                                                []string
+	endpoints                                            []string
+	etcdCert, etcdKey, etcdCA                            string
+	maxAge                                               time.Duration
+	acceptLoss, resume, verbose                          bool
 }
 
-func (h *houseFlags) register(cmd *cobra.Command) {
+// register declares the flags; proxy is the default of --proxy-listen.
+func (h *houseFlags) register(cmd *cobra.Command, proxy string) {
 	f := cmd.Flags()
 	f.StringVar(&h.dir, "dir", "", "data `directory` (default $GATEHOUSE_DIR, or .gatehouse in the home directory)")
 	f.StringVar(&h.listen, "listen", house.DefaultListen, "`address` of the issuer, the management API and the pages")
 	f.StringVar(&h.webhook, "webhook-listen", house.DefaultWebhookListen, "`address` that API servers ask")
+	f.StringVar(&h.proxy, "proxy-listen", proxy, "loopback `address` of the proxy for Azure clients (gatehouse shell), or off")
 	f.StringVar(&h.authority, "authority", "", "`URL` by which clients reach the house (default https:// and --listen)")
 	f.StringSliceVar(&h.names, "name", nil, "further host `names` in the serving certificate")
 	f.StringVar(&h.domain, "domain", "gatehouse.local", "`domain` of the tenant that a first start makes")
@@ -57,8 +59,11 @@ func (h *houseFlags) config(env *cli.Env, log *slog.Logger) house.Config {
 	if dir == "" {
 		dir = DataDir(env.Getenv)
 	}
-	conf := house.Config{Dir: dir, Listen: h.listen, WebhookListen: h.webhook, Authority: strings.TrimSuffix(h.authority, "/"),
+	conf := house.Config{Dir: dir, Listen: h.listen, WebhookListen: h.webhook, ProxyListen: h.proxy, Authority: strings.TrimSuffix(h.authority, "/"),
 		Names: h.names, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, AcceptLoss: h.acceptLoss, ResumeIssuing: h.resume, Log: log}
+	if h.proxy == "off" {
+		conf.ProxyListen = ""
+	}
 	if len(h.endpoints) > 0 {
 		conf.External = &etcd.ClientConfig{Endpoints: h.endpoints, TLS: etcd.Files{Cert: h.etcdCert, Key: h.etcdKey, CA: h.etcdCA}}
 	}
@@ -89,7 +94,7 @@ attached to it with gatehouse cluster attach. Logs are JSON on standard error.`,
 			return runHouse(cmd.Context(), conf, func(*house.House) error { return nil })
 		}),
 	}
-	h.register(cmd)
+	h.register(cmd, "off")
 	return cmd
 }
 
@@ -112,7 +117,7 @@ everything again.`,
 			return up(cmd.Context(), env, h, empty)
 		}),
 	}
-	h.register(cmd)
+	h.register(cmd, house.DefaultProxyListen)
 	cmd.Flags().BoolVar(&empty, "empty", false, "start without the sample estate")
 	cmd.Flags().StringVar(&h.kube, "kube", "", "`path` of gatehouse-kube (default beside this program, or $GATEHOUSE_KUBE)")
 	return cmd

@@ -1,0 +1,200 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-io/gatehouse/internal/cli"
+	"github.com/gatehouse-io/gatehouse/internal/house"
+	"github.com/gatehouse-io/gatehouse/internal/signin"
+)
+
+// A variable is one of an environment.
+type variable struct{ name, value string }
+
+// led are variables that would lead clients past the house, or make them trust
+// anybody.
+var led = []string{
+	"ALL_PROXY", "all_proxy", "AZURE_AUTHORITY_HOST", "ARM_CLOUD_METADATA_URL", "AZURE_ENVIRONMENT",
+	"MSI_ENDPOINT", "MSI_SECRET", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IMDS_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+	"AZURE_CLI_DISABLE_CONNECTION_VERIFICATION", "ADAL_PYTHON_SSL_NO_VERIFY", "NODE_TLS_REJECT_UNAUTHORIZED",
+}
+
+// A pointing is what makes unmodified clients reach one house, and nothing else.
+type pointing struct {
+	data   house.Dir // of the house
+	proxy  string    // host:port
+	ca     string    // file
+	folder string    // in which clients keep what they keep
+}
+
+// variables are those to set.
+func (p pointing) variables() []variable {
+	in := func(parts ...string) string { return filepath.Join(append([]string{p.folder}, parts...)...) }
+	url, local := "http://"+p.proxy, "localhost,127.0.0.1,::1"
+	return []variable{
+		{"HTTPS_PROXY", url}, {"https_proxy", url}, {"HTTP_PROXY", url}, {"http_proxy", url},
+		{"NO_PROXY", local}, {"no_proxy", local},
+		// Nothing else can be reached, so nobody else need be trusted.
+		{"REQUESTS_CA_BUNDLE", p.ca}, {"CURL_CA_BUNDLE", p.ca}, {"SSL_CERT_FILE", p.ca}, {"SSL_CERT_DIR", in("certs")},
+		{"NODE_EXTRA_CA_CERTS", p.ca}, {"NODE_USE_ENV_PROXY", "1"},
+		{"AZURE_CONFIG_DIR", in("azure")}, {"AZURE_CORE_COLLECT_TELEMETRY", "false"},
+		{"KUBECONFIG", in("kube", "config")}, {"KUBECACHEDIR", in("kube", "cache")},
+		{"XDG_CACHE_HOME", in("cache")}, // of kubelogin and the Azure SDKs
+		{"GATEHOUSE_DIR", string(p.data)}, {"GATEHOUSE_SHELL", p.folder},
+	}
+}
+
+// environ is an environment with the variables set, and without those that lead
+// elsewhere.
+func (p pointing) environ(was []string) []string {
+	set := p.variables()
+	out := slices.DeleteFunc(slices.Clone(was), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(led, name) || slices.ContainsFunc(set, func(v variable) bool { return v.name == name })
+	})
+	for _, v := range set {
+		out = append(out, v.name+"="+v.value)
+	}
+	return out
+}
+
+// exports are the same as lines for a shell.
+func (p pointing) exports() string {
+	var b strings.Builder
+	for _, v := range p.variables() {
+		fmt.Fprintf(&b, "export %s=%s\n", v.name, shellQuote(v.value))
+	}
+	fmt.Fprintf(&b, "unset %s\n", strings.Join(led, " "))
+	return b.String()
+}
+
+// shellQuote writes a text as one word of a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// point finds the running house of the data directory and makes the folder.
+func point(ctx context.Context, env *cli.Env, folder string) (pointing, error) {
+	data, err := filepath.Abs(string(DataDir(env.Getenv)))
+	if err != nil {
+		return pointing{}, err
+	}
+	p := pointing{data: house.Dir(data)}
+	op, err := house.ReadOperator(p.data.Operator())
+	if errors.Is(err, fs.ErrNotExist) {
+		return pointing{}, fmt.Errorf("there is no house in %s: start one with gatehouse up, or name its data directory in GATEHOUSE_DIR", p.data)
+	}
+	if err != nil {
+		return pointing{}, err
+	}
+	if err := answers(ctx, op); err != nil {
+		return pointing{}, fmt.Errorf("the house of %s does not run: start it with gatehouse up (%w)", p.data, err)
+	}
+	p.proxy, err = p.data.Proxy()
+	if errors.Is(err, fs.ErrNotExist) {
+		return pointing{}, fmt.Errorf("the house of %s runs without its proxy: start it with --proxy-listen %s", p.data, house.DefaultProxyListen)
+	}
+	if err != nil {
+		return pointing{}, err
+	}
+	if p.ca, err = filepath.Abs(op.CA); err != nil {
+		return pointing{}, err
+	}
+	if folder == "" {
+		folder = p.data.Shell()
+	}
+	if p.folder, err = filepath.Abs(folder); err != nil {
+		return pointing{}, err
+	}
+	for _, sub := range []string{"azure", "kube", "cache", "certs"} {
+		if err := os.MkdirAll(filepath.Join(p.folder, sub), 0o700); err != nil {
+			return pointing{}, err
+		}
+	}
+	return p, nil
+}
+
+// answers asks a house whether it is there.
+func answers(ctx context.Context, op house.Operator) error {
+	hc, err := signin.Client(op.CA)
+	if err != nil {
+		return err
+	}
+	defer hc.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, op.Authority+"/livez", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", op.Authority, resp.Status)
+	}
+	return nil
+}
+
+func newEnv(env *cli.Env) *cobra.Command {
+	var (
+		folder string
+		unset  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "env",
+		Short: "Print the variables that point Azure clients at the house",
+		Long: `Print, as lines for a shell, the variables with which unmodified az, kubelogin,
+kubectl and Azure SDKs reach this house under the names of the public cloud, and
+reach nothing else. What they keep goes into one folder.
+
+gatehouse shell opens a shell that has them; --unset takes them away again.`,
+		Example: `  eval "$(gatehouse env)"
+  az login --use-device-code
+  eval "$(gatehouse env --unset)"
+  gatehouse env -o json`,
+		Args: cli.Exactly(),
+		RunE: cli.Run(func(cmd *cobra.Command, _ []string) error {
+			if unset {
+				var list []string
+				for _, v := range (pointing{}).variables() {
+					list = append(list, v.name)
+				}
+				if done, err := cli.Machine(cmd, env, struct {
+					Unset []string `json:"unset"`
+				}{list}); done {
+					return err
+				}
+				_, err := fmt.Fprintf(env.Stdout, "unset %s\n", strings.Join(list, " "))
+				return err
+			}
+			p, err := point(cmd.Context(), env, folder)
+			if err != nil {
+				return err
+			}
+			set := make(map[string]string)
+			for _, v := range p.variables() {
+				set[v.name] = v.value
+			}
+			if done, err := cli.Machine(cmd, env, struct {
+				Set   map[string]string `json:"set"`
+				Unset []string          `json:"unset"`
+			}{set, led}); done {
+				return err
+			}
+			_, err = fmt.Fprint(env.Stdout, p.exports())
+			return err
+		}),
+	}
+	cmd.Flags().StringVar(&folder, "dir", "", "`folder` for what clients keep (default shell in the data directory)")
+	cmd.Flags().BoolVar(&unset, "unset", false, "print what takes the variables away")
+	return cmd
+}

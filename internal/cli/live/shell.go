@@ -1,0 +1,126 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-io/gatehouse/internal/cli"
+)
+
+func newShell(env *cli.Env) *cobra.Command {
+	var folder string
+	cmd := &cobra.Command{
+		Use:   "shell [-- COMMAND...]",
+		Short: "Open a shell whose Azure clients reach the house and nothing else",
+		Long: `Open a shell, or run one command, with the variables of gatehouse env: unmodified az,
+kubelogin, kubectl and Azure SDKs reach this house under the names of the public
+cloud. What they keep goes into one folder; your own configuration is neither
+read nor changed. The exit code is that of the shell or command.`,
+		Example: `  gatehouse shell
+  gatehouse shell -- az login --use-device-code
+  gatehouse shell --dir ./rehearsal -- ./deploy.sh`,
+		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
+			p, err := point(cmd.Context(), env, folder)
+			if err != nil {
+				return err
+			}
+			environ := p.environ(os.Environ())
+			if len(args) == 0 {
+				if args, environ, err = p.interactive(env, environ); err != nil {
+					return err
+				}
+			}
+			return runIn(cmd.Context(), env, args, environ)
+		}),
+	}
+	cmd.Flags().StringVar(&folder, "dir", "", "`folder` for what clients keep (default shell in the data directory)")
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
+// mark begins the prompt, so that nobody takes this shell for another one.
+const mark = "(gatehouse) "
+
+// interactive returns the command line of the person's shell with a prompt that
+// says where he is. The person's own start files are read first, and what they
+// say about proxies does not count.
+func (p pointing) interactive(env *cli.Env, environ []string) ([]string, []string, error) {
+	shell := env.Getenv("SHELL")
+	if shell == "" {
+		shell = "/bin/sh"
+	}
+	start := func(name, text string) (string, error) {
+		path := filepath.Join(p.folder, name)
+		return path, os.WriteFile(path, []byte(text), 0o600)
+	}
+	switch filepath.Base(shell) {
+	case "bash":
+		rc, err := start("bashrc", "[ ! -f ~/.bashrc ] || . ~/.bashrc\n"+p.exports()+"PS1='"+mark+"'\"$PS1\"\n")
+		return []string{shell, "--rcfile", rc}, environ, err
+	case "zsh":
+		_, err := start(".zshrc", "ZDOTDIR=$HOME\n[ ! -f ~/.zshrc ] || . ~/.zshrc\n"+p.exports()+"PROMPT='"+mark+"'\"$PROMPT\"\n")
+		return []string{shell}, append(environ, "ZDOTDIR="+p.folder), err
+	}
+	return []string{shell}, append(environ, "PS1="+mark+"$ "), nil
+}
+
+// runIn runs a command to its end and passes on how it ended.
+func runIn(ctx context.Context, env *cli.Env, args, environ []string) error {
+	path, err := look(args[0])
+	if err != nil {
+		return &cli.Exit{Code: 127, Cause: err}
+	}
+	child := exec.Command(path, args[1:]...)
+	child.Args[0], child.Env = args[0], environ
+	child.Stdin, child.Stdout, child.Stderr = env.Stdin, env.Stdout, env.Stderr
+	// What is typed at the terminal reaches the child by itself; it decides.
+	signal.Ignore(os.Interrupt, syscall.SIGQUIT)
+	defer signal.Reset(os.Interrupt, syscall.SIGQUIT)
+	if err := child.Start(); err != nil {
+		return &cli.Exit{Code: 126, Cause: err}
+	}
+	passed := make(chan os.Signal, 1)
+	signal.Notify(passed, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(passed)
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	for {
+		select {
+		case s := <-passed:
+			child.Process.Signal(s)
+		case <-ctx.Done():
+			child.Process.Signal(syscall.SIGTERM)
+			ctx = context.WithoutCancel(ctx)
+		case err := <-ended:
+			return exitOf(err)
+		}
+	}
+}
+
+// exitOf turns the end of a process into our own, as shells write it.
+func exitOf(err error) error {
+	failed, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return err
+	}
+	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return &cli.Exit{Code: 128 + int(status.Signal())}
+	}
+	return &cli.Exit{Code: failed.ExitCode()}
+}
+
+func look(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("%s: there is no such command", name)
+	}
+	return path, err
+}

@@ -1,0 +1,145 @@
+package house
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/issue"
+	"github.com/gatehouse-io/gatehouse/internal/keys"
+	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
+	"github.com/gatehouse-io/gatehouse/internal/serve/graph"
+	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
+	"github.com/gatehouse-io/gatehouse/internal/serve/proxy"
+)
+
+// A front is what the house is called where clients reach it. Every link, issuer
+// and cookie of a door derives from its front, which the listener or the name in
+// TLS chooses, and never from a header (OA-47).
+type front struct {
+	login, arm, graph string // URLs without a path
+}
+
+// publicCloud are the names that clients of the public cloud have compiled in.
+// They reach the house under them through its proxy.
+var publicCloud = front{"https://login.microsoftonline.com", "https://management.azure.com", "https://graph.microsoft.com"}
+
+// own is the front of the public listener: one URL for all doors.
+func (h *House) own() front {
+	return front{h.conf.Authority, h.conf.Authority, h.conf.Authority}
+}
+
+// A doorway is the doors of a front.
+type doorway struct{ login, arm, graph http.Handler }
+
+// doorway builds the doors of a front.
+func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []byte) (doorway, error) {
+	log := h.conf.Log
+	issuer, err := h.issuer.At(f.login)
+	if err != nil {
+		return doorway{}, err
+	}
+	armDoor, err := arm.New(arm.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.arm, Authority: f.login,
+		Live: h.issuer.Live, Log: log.With("door", "arm"), Now: h.conf.Now})
+	if err != nil {
+		return doorway{}, err
+	}
+	graphDoor, err := graph.New(graph.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.graph, PageKey: pageKey,
+		Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.conf.Now})
+	if err != nil {
+		return doorway{}, err
+	}
+	loginDoor := oidc.New(oidc.Config{Issuer: issuer, Log: log.With("door", "oidc"), Trace: trace})
+	return doorway{loginDoor, armDoor.Handler(), graphDoor.Handler()}, nil
+}
+
+// outside are the names of the public cloud beside those of a doorway.
+type outside struct {
+	// vault answers for {name}.vault.azure.net.
+	vault func(name string) (http.Handler, bool)
+	// metadata is the metadata service of virtual machines.
+	metadata http.Handler
+	// cluster is where the API server with an azmk8s.io name listens.
+	cluster func(name string) (netip.AddrPort, bool)
+}
+
+// answer returns who answers for a name of the public cloud.
+func (d doorway) answer(name string, out outside) (http.Handler, bool) {
+	switch name {
+	case "login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net":
+		return d.login, true
+	case "management.azure.com", "management.core.windows.net":
+		return d.arm, true
+	case "graph.microsoft.com":
+		return d.graph, true
+	case "microsoft.com", "www.microsoft.com":
+		return http.HandlerFunc(deviceLogin), true
+	}
+	switch {
+	case strings.HasSuffix(name, ".authorization.azure.net"): // regional, of the second checkaccess API
+		return d.arm, true
+	case strings.HasSuffix(name, ".vault.azure.net") && out.vault != nil:
+		return out.vault(name)
+	}
+	return nil, false
+}
+
+// deviceLogin leads from the address that people know by heart to the page of
+// the house.
+func deviceLogin(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/devicelogin" {
+		http.NotFound(w, r)
+		return
+	}
+	http.Redirect(w, r, publicCloud.login+issue.DevicePage, http.StatusFound)
+}
+
+// serveProxy opens the doors of the public cloud's front behind the proxy.
+func (h *House) serveProxy(ctx context.Context, d doorway, out outside, ca *pki.CA) error {
+	if err := h.conf.Dir.noteProxy(h.conf.ProxyListen); err != nil || h.proxy == nil {
+		return err
+	}
+	certs := &names{ca: ca, now: h.conf.Now, of: make(map[string]*serving)}
+	door := proxy.New(proxy.Config{
+		Answer:      func(name string) (http.Handler, bool) { return d.answer(name, out) },
+		Certificate: certs.get, Cluster: out.cluster, Metadata: out.metadata, Log: h.conf.Log.With("door", "proxy"),
+	})
+	h.wg.Go(func() {
+		if err := door.Run(ctx, h.proxy, drain); err != nil {
+			h.failed <- err
+		}
+	})
+	return nil
+}
+
+// names are the certificates that the house shows under names of others.
+type names struct {
+	ca  *pki.CA
+	now func() time.Time
+
+	mu sync.Mutex
+	of map[string]*serving
+}
+
+// maxNames bounds how many certificates are kept. There is one for each vault.
+const maxNames = 1000
+
+func (n *names) get(name string) (*tls.Certificate, error) {
+	n.mu.Lock()
+	s, ok := n.of[name]
+	if !ok {
+		if len(n.of) >= maxNames {
+			clear(n.of)
+		}
+		s = &serving{ca: n.ca, leaf: pki.Leaf{CommonName: "gatehouse", Server: true, DNS: []string{name}}, now: n.now}
+		n.of[name] = s
+	}
+	n.mu.Unlock()
+	return s.get(nil)
+}
