@@ -13,18 +13,19 @@ import (
 	"strings"
 )
 
-// A browser walks the sign-in pages as a person does: it reads a form, fills it
+// A Browser walks the sign-in pages as a person does: it reads a form, fills it
 // in and sends it back, with the cookies that it was given.
-type browser struct {
+type Browser struct {
 	client *http.Client
 }
 
-func newBrowser(transport http.RoundTripper) (*browser, error) {
+// NewBrowser returns a browser without cookies that reaches sites by a transport.
+func NewBrowser(transport http.RoundTripper) (*Browser, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, err
 	}
-	return &browser{&http.Client{Transport: transport, Jar: jar}}, nil
+	return &Browser{&http.Client{Transport: transport, Jar: jar}}, nil
 }
 
 var (
@@ -35,18 +36,18 @@ var (
 	confirm = regexp.MustCompile(`<p id="done"[^>]*>([^<]*)<`)
 )
 
-// approve enters a user code at the page of a token service, and signs a person
+// Approve enters a user code at the page of a token service, and signs a person
 // in there. It returns what the last page says.
-func (b *browser) approve(ctx context.Context, page, code, user, password string) (string, error) {
-	text, err := b.get(ctx, page)
+func (b *Browser) Approve(ctx context.Context, page, code, user, password string) (string, error) {
+	text, err := b.Get(ctx, page)
 	if err != nil {
 		return "", err
 	}
-	text, err = b.submit(ctx, page, text, map[string]string{"user_code": code, "action": "code"})
+	text, err = b.Submit(ctx, page, text, map[string]string{"user_code": code, "action": "code"})
 	if err != nil {
 		return "", err
 	}
-	text, err = b.submit(ctx, page, text, map[string]string{"username": user, "password": password, "action": "approve"})
+	text, err = b.Submit(ctx, page, text, map[string]string{"username": user, "password": password, "action": "approve"})
 	if err != nil {
 		return "", err
 	}
@@ -57,7 +58,8 @@ func (b *browser) approve(ctx context.Context, page, code, user, password string
 	return html.UnescapeString(done[1]), nil
 }
 
-func (b *browser) get(ctx context.Context, page string) (string, error) {
+// Get returns the text of a page.
+func (b *Browser) Get(ctx context.Context, page string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
 	if err != nil {
 		return "", err
@@ -65,8 +67,8 @@ func (b *browser) get(ctx context.Context, page string) (string, error) {
 	return b.do(req)
 }
 
-// submit sends the form of a page that was read, with some of its fields filled in.
-func (b *browser) submit(ctx context.Context, page, text string, fill map[string]string) (string, error) {
+// Submit sends the form of a page that was read, with some of its fields filled in.
+func (b *Browser) Submit(ctx context.Context, page, text string, fill map[string]string) (string, error) {
 	form := url.Values{}
 	for _, in := range inputs.FindAllStringSubmatch(text, -1) {
 		if v := value.FindStringSubmatch(in[0]); v != nil {
@@ -96,7 +98,7 @@ func (b *browser) submit(ctx context.Context, page, text string, fill map[string
 	return b.do(req)
 }
 
-func (b *browser) do(req *http.Request) (string, error) {
+func (b *Browser) do(req *http.Request) (string, error) {
 	res, err := b.client.Do(req)
 	if err != nil {
 		return "", err

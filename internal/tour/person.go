@@ -65,11 +65,11 @@ func (p *Person) Approve(ctx context.Context, page, code string) error {
 	if p.Browser != nil {
 		return p.Browser(ctx, page, code, p.User.UserPrincipalName, p.stage.conf.Password)
 	}
-	b, err := newBrowser(p.stage.http.Transport)
+	b, err := NewBrowser(p.stage.http.Transport)
 	if err != nil {
 		return err
 	}
-	_, err = b.approve(ctx, page, code, p.User.UserPrincipalName, p.stage.conf.Password)
+	_, err = b.Approve(ctx, page, code, p.User.UserPrincipalName, p.stage.conf.Password)
 	return err
 }
 
