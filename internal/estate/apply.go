@@ -95,7 +95,7 @@ func (e *editor) put(r record.Record) error {
 	case resource.Other:
 		err = e.putOther(r)
 	case resource.Cluster:
-		e.world().clusters[r.Scope] = &r
+		err = e.putCluster(r)
 	case azurerbac.Definition:
 		err = e.putDefinition(r)
 	case azurerbac.Assignment:
@@ -334,6 +334,26 @@ func (e *editor) removeMembership(m directory.Membership) {
 			e.s.members.set(m.Group, set)
 		}
 	}
+}
+
+// putCluster refuses a cluster that says it is another one: who verifies a token
+// by an issuer, or dials a name, must reach one cluster alone (FED-15).
+func (e *editor) putCluster(c resource.Cluster) error {
+	for at, other := range e.s.world.clusters {
+		if at == c.Scope {
+			continue
+		}
+		switch {
+		case c.IssuerURL != "" && c.IssuerURL == other.IssuerURL:
+			return fmt.Errorf("issuer %s is that of cluster %s: %w", c.IssuerURL, at, ErrExists)
+		case c.FQDN != "" && c.FQDN == other.FQDN:
+			return fmt.Errorf("name %s is that of cluster %s: %w", c.FQDN, at, ErrExists)
+		case !c.UID.IsZero() && c.UID == other.UID:
+			return fmt.Errorf("id %s is that of cluster %s: %w", c.UID, at, ErrExists)
+		}
+	}
+	e.world().clusters[c.Scope] = &c
+	return nil
 }
 
 func (e *editor) putDefinition(d azurerbac.Definition) error {

@@ -412,3 +412,21 @@ func TestDecodeReadsWhatMarshalWrites(t *testing.T) {
 		t.Errorf("Decode = %v, %v, want only an error", r, err)
 	}
 }
+
+func TestNoClusterSaysThatItIsAnother(t *testing.T) { // FED-15
+	t.Parallel()
+	second := scope.MustParse(sub + "/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/c2")
+	first := resource.Cluster{Scope: clusterAt, Name: "c1", Tenant: tenantID, UID: resource.ClusterID(id(1)), IssuerURL: "https://issuer.example/1/", FQDN: "c1.example"}
+	for what, other := range map[string]resource.Cluster{
+		"issuer": {IssuerURL: first.IssuerURL}, "name": {FQDN: first.FQDN}, "id": {UID: first.UID},
+	} {
+		other.Scope, other.Name, other.Tenant = second, "c2", tenantID
+		if _, err := load(t, first).Apply(2, puts(other)...); !errors.Is(err, estate.ErrExists) {
+			t.Errorf("a second cluster with the same %s: %v", what, err)
+		}
+		if _, err := estate.Load(1, slices.Values(append(base(), first, other))); !errors.Is(err, estate.ErrExists) {
+			t.Errorf("two clusters with the same %s are loaded: %v", what, err)
+		}
+		apply(t, load(t, first), puts(resource.Cluster{Scope: clusterAt, Name: "c1", Tenant: tenantID}, other)...)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
@@ -54,6 +55,20 @@ func (m maker) when() time.Time {
 	return time.Unix(m.Int64N(1<<32), m.Int64N(1e9)).UTC()
 }
 
+// object makes an object that the reader keeps as it is.
+func (m maker) object() resource.Properties {
+	in := map[string]any{m.text(): m.text(), "n": m.IntN(1e6), "f": 1.5, "none": nil, "list": []any{[]any{m.text(), []any{}}, map[string]any{}, true, nil, map[string]any{m.text(): []string{m.text()}}}}
+	data, err := json.Marshal(in)
+	if err != nil {
+		panic(err)
+	}
+	out, err := resource.ParseProperties(data)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
 // record makes a record of any kind that the reader accepts.
 func (m maker) record(n int) record.Record {
 	tenant := id[directory.TenantID](1)
@@ -75,7 +90,14 @@ func (m maker) record(n int) record.Record {
 	case 7:
 		return resource.Group{Scope: scope.MustParse(fmt.Sprintf("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/g%d", n)), Name: m.text(), Location: m.text()}
 	case 8:
-		return resource.Cluster{Scope: cluster, Name: m.text(), Tenant: tenant, EntraSignIn: true, AdminGroups: []principal.ID{id[principal.ID](n)}, RevokedCertificates: m.texts()}
+		who := resource.IdentityRef{Resource: scope.MustParse(fmt.Sprintf("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/mc/providers/microsoft.managedidentity/userassignedidentities/i%d", n)), Object: id[principal.ID](n)}
+		return resource.Cluster{Scope: cluster, UID: id[resource.ClusterID](n), Name: m.text(), Tenant: tenant, EntraSignIn: true, AdminGroups: []principal.ID{id[principal.ID](n)}, RevokedCertificates: m.texts(),
+			Tags: record.Tags{"a" + fmt.Sprint(n): m.text()}, KubeletIdentity: who, NodeResourceGroup: m.text(),
+			Identity:   resource.ControlIdentity{Type: resource.UserAssigned, Resource: who.Resource, Object: who.Object},
+			Addons:     map[string]resource.Addon{"azurepolicy": {Enabled: true, Identity: who}, "other": {Config: m.object()}},
+			OIDCIssuer: true, IssuerURL: fmt.Sprintf("https://eastus.oic.prod-aks.azure.com/%d/", n), ServiceAccountKeys: []resource.ServiceAccountKey{{PEM: "a\nb\n", Until: m.when()}},
+			Doing: resource.Work{Kind: resource.Update, Operation: id[resource.OperationID](n), Since: time.Unix(1, 0).UTC()}, Failure: resource.Failure{Code: m.text(), Message: m.text()},
+			Properties: m.object()}
 	case 9:
 		return azurerbac.Definition{ID: id[azurerbac.DefinitionID](n), RoleName: "r" + fmt.Sprint(n), Description: m.text(), AssignableScopes: []scope.Scope{cluster},
 			Permissions: []azurerbac.Permission{{Actions: []string{"*/read"}, NotActions: []string{}}, {DataActions: []string{"a/b"}}}}

@@ -58,6 +58,9 @@ func ParseProperties(text []byte) (Properties, error) {
 // IsZero reports whether there are none.
 func (p Properties) IsZero() bool { return p.text == "" }
 
+// Equal reports whether two say the same.
+func (p Properties) Equal(q Properties) bool { return p == q }
+
 // String returns the object as JSON.
 func (p Properties) String() string {
 	if p.text == "" {

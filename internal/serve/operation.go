@@ -123,6 +123,13 @@ func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
 			ops = append(ops, ToDelete(est, old)...)
 		}
 		return ops
+	case resource.Cluster:
+		was, _ := old.(resource.Cluster)
+		if next.IssuerURL != "" && next.IssuerURL != was.IssuerURL {
+			// Who names an issuer has its keys speak for whoever trusts that issuer.
+			ops = append(ops, Operation{Action: typeOf[record.Cluster] + "/write", At: scope.Root})
+		}
+		ops = append(ops, toAttach(est, was, next)...)
 	case resource.ManagementGroup, resource.Subscription:
 		moved := underParent(next.Key().Kind, old != nil, parentOf(old), parentOf(next))
 		if old == nil {
@@ -153,6 +160,28 @@ func ToDelete(est *estate.Snapshot, r record.Record) []Operation {
 				ops = append(ops, Operation{Action: typeOf[record.DenyAssignment] + "/write", At: g.Scope})
 			}
 		}
+	}
+	return ops
+}
+
+// AttachIdentity is the operation that it takes to let a resource be a managed identity.
+const AttachIdentity = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
+
+// toAttach returns what it takes to let a cluster be the identities that it was
+// not: whoever rules the cluster has what they have.
+func toAttach(est *estate.Snapshot, was, next resource.Cluster) []Operation {
+	var ops []Operation
+	for _, ref := range next.Identities() {
+		if was.UsesIdentity(ref.Object) {
+			continue
+		}
+		at := ref.Resource
+		if mi, ok := est.ManagedIdentity(ref.Object); ok {
+			at = mi.Resource
+		} else if at.IsZero() {
+			at = next.Scope
+		}
+		ops = append(ops, Operation{Action: AttachIdentity, At: at})
 	}
 	return ops
 }

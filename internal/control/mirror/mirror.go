@@ -143,13 +143,25 @@ func (m *mirror) write(ctx context.Context) error {
 		return fmt.Errorf("cluster %s: %w", m.Cluster, estate.ErrNotFound)
 	}
 	ops := diff(est, m.Cluster, want)
-	if !cluster.Mirrored {
-		cluster.Mirrored = true
-		ops = append(ops, estate.Op{Put: cluster})
-	}
+	const why = "roles and bindings of the cluster itself"
 	for part := range slices.Chunk(ops, maxOps) {
-		if _, err := m.Store.Commit(ctx, store.Change{Why: "roles and bindings of the cluster itself", Ops: part}); err != nil {
+		if _, err := m.Store.Commit(ctx, store.Change{Why: why, Ops: part}); err != nil {
 			return fmt.Errorf("mirror %s: %w", m.Cluster, err)
+		}
+	}
+	for !cluster.Mirrored {
+		// On the cluster as it was read: others write it too.
+		cluster.Mirrored = true
+		_, err := m.Store.Commit(ctx, store.Change{Why: why, Ops: []estate.Op{{Put: cluster}}, Base: est})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return fmt.Errorf("mirror %s: %w", m.Cluster, err)
+		}
+		est = m.Store.Current()
+		if cluster, ok = est.Cluster(m.Cluster); !ok {
+			return fmt.Errorf("cluster %s: %w", m.Cluster, estate.ErrNotFound)
 		}
 	}
 	return nil

@@ -131,6 +131,15 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 		if next, err = found(r, old); err != nil {
 			return nil, err
 		}
+	case resource.Group:
+		// What goes away with a cluster, or is going away, is not a matter of who may
+		// write the group: it would take others' things with it.
+		was, _ := old.(resource.Group)
+		r.Doing = was.Doing
+		if old != nil {
+			r.ManagedBy = was.ManagedBy
+		}
+		next = r
 	}
 	return []estate.Op{{Put: next}}, nil
 }

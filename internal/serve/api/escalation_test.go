@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
@@ -26,6 +27,7 @@ import (
 var (
 	helper      = servetest.ID("20000000-0000-4000-8000-0000000000b1") // Contributor at the root
 	gone        = servetest.ID("20000000-0000-4000-8000-0000000000b2") // deleted; his assignment is still there
+	ownerAKS    = servetest.ID("20000000-0000-4000-8000-0000000000b3") // Owner of the cluster aks-1
 	empty       = servetest.ID("30000000-0000-4000-8000-0000000000b1") // a group that has nothing
 	contributor = role("b24988ac-6180-42a0-ab88-20f7382dd24c")
 )
@@ -36,6 +38,8 @@ func newEscalationHouse(t *testing.T) *house {
 	h := newHouse(t)
 	h.commit(
 		directory.User{ID: helper, Tenant: servetest.Tenant, UserPrincipalName: "helper@teknews.cloud"},
+		directory.User{ID: ownerAKS, Tenant: servetest.Tenant, UserPrincipalName: "aks@teknews.cloud"},
+		azurerbac.Assignment{ID: assignmentID(43), Scope: servetest.AKS1, Principal: ownerAKS, Role: rooty},
 		directory.Group{ID: empty, Tenant: servetest.Tenant, DisplayName: "empty"},
 		azurerbac.Assignment{ID: assignmentID(40), Scope: scope.Root, Principal: helper, Role: contributor},
 		azurerbac.Assignment{ID: assignmentID(41), Scope: scope.Root, Principal: gone, Role: rooty},
@@ -67,6 +71,12 @@ func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 	moved.Tenant = servetest.Tenant2
 	faye, _ := h.store.Current().User(servetest.Faye)
 	faye.Tenant = servetest.Tenant2
+	cluster := func(change func(*resource.Cluster)) wire.Op {
+		c, _ := h.store.Current().Cluster(servetest.AKS1)
+		change(&c)
+		return put(t, c)
+	}
+	mi := resource.IdentityRef{Resource: identity.Resource, Object: identity.ID}
 	federated := func(owner directory.AppID) wire.Op {
 		return put(t, directory.FederatedCredential{Owner: owner, Name: "x", Issuer: "https://evil.example", Subject: "s", Audiences: []string{"a"}})
 	}
@@ -90,6 +100,13 @@ func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 		{"DIR-13: a credential for a managed identity without a role", ownerRG, federated(identity.ClientID), "ok"},
 		{"DIR-05: nobody makes an heir of somebody who is gone", ownerRG, put(t, heir), "PrincipalIdInUse"},
 		{"DIR-05: whoever he is", root, put(t, directory.User{ID: gone, Tenant: servetest.Tenant, UserPrincipalName: "heir@teknews.cloud"}), "PrincipalIdInUse"},
+		{"who owns a cluster makes it no identity that he may not assign", ownerAKS, cluster(func(c *resource.Cluster) { c.Addons = map[string]resource.Addon{"x": {Identity: mi}} }), "AuthorizationFailed"},
+		{"wherever he says that it lies", ownerAKS, cluster(func(c *resource.Cluster) {
+			c.Identity = resource.ControlIdentity{Type: resource.SystemAssigned, Object: identity.ID}
+		}), "AuthorizationFailed"},
+		{"who owns both does an identity of his", ownerRG, cluster(func(c *resource.Cluster) { c.KubeletIdentity = mi }), "ok"},
+		{"FED-15: nobody takes the issuer of somebody else for his cluster", ownerRG, cluster(func(c *resource.Cluster) { c.IssuerURL = "https://token.actions.example/" }), "AuthorizationFailed"},
+		{"FED-15: but who rules the house", root, cluster(func(c *resource.Cluster) { c.IssuerURL = "https://token.actions.example/" }), "ok"},
 		{"DIR-14: an object id is of one tenant, for ever", root, put(t, faye), "UpdateNotPermitted"},
 		{"DIR-14: that of an identity too", ownerRG, put(t, moved), "UpdateNotPermitted"},
 		{"DIR-14: and of one kind", root, put(t, directory.Group{ID: servetest.Faye, Tenant: servetest.Tenant2, DisplayName: "faye"}), "AlreadyExists"},

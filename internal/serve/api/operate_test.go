@@ -4,11 +4,13 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/keys"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -212,12 +214,20 @@ func TestWhatTheHouseFindsOutIsNotWrittenByOthers(t *testing.T) {
 		}
 	}
 	forged := rec
-	forged.Mirrored, forged.Endpoint, forged.CertificateAuthority = false, "https://evil.example", ""
-	if _, err := c.Commit(t.Context(), wire.Changes{Ops: []wire.Op{put(t, forged)}}); err != nil {
+	forged.Mirrored, forged.Endpoint, forged.CertificateAuthority, forged.FQDN = false, "https://evil.example", "", "evil.example"
+	forged.Doing = resource.Work{Kind: resource.Delete, Operation: guid.New[resource.Work](), Since: time.Unix(1, 0)}
+	forged.ServiceAccountKeys = []resource.ServiceAccountKey{{PEM: "mine"}}
+	group, _ := h.store.Current().ResourceGroup(servetest.Group)
+	group.Doing, group.ManagedBy = forged.Doing, servetest.AKS1.String()
+	if _, err := c.Commit(t.Context(), wire.Changes{Ops: []wire.Op{put(t, forged), put(t, group)}}); err != nil {
 		t.Fatal(err)
 	}
-	if now, _ := h.store.Current().Cluster(servetest.AKS1); now.Endpoint != rec.Endpoint || !now.Mirrored || now.CertificateAuthority != "pem" {
+	now, _ := h.store.Current().Cluster(servetest.AKS1)
+	if now.Endpoint != rec.Endpoint || !now.Mirrored || now.CertificateAuthority != "pem" || now.FQDN != rec.FQDN || !now.Doing.IsZero() || now.ServiceAccountKeys != nil {
 		t.Errorf("the cluster is now %+v", now)
+	}
+	if now, _ := h.store.Current().ResourceGroup(servetest.Group); !now.Doing.IsZero() || now.ManagedBy != "" {
+		t.Errorf("the group is to be deleted: %+v", now)
 	}
 	away := rec
 	away.Attached = true

@@ -59,23 +59,22 @@ func inCluster(est *estate.Snapshot, op estate.Op) (at scope.Scope, name string,
 }
 
 // found returns a cluster as it may be written over old: with what the house found
-// out about it, and run by whom it was run.
+// out about it and is doing to it, and run by whom it was run.
 func found(next resource.Cluster, old record.Record) (resource.Cluster, error) {
 	was, ok := old.(resource.Cluster)
-	if !ok {
-		next.Mirrored = false
-		if !next.Attached {
-			next.Endpoint, next.CertificateAuthority = "", ""
-		}
-		return next, nil
-	}
-	if was.Attached != next.Attached {
+	if ok && was.Attached != next.Attached {
 		return next, serve.Refuse(http.StatusBadRequest, "UpdateNotPermitted", fmt.Sprintf(
 			"Whether the house runs cluster %s or others do cannot be changed: delete it first, with all that it has.", was.Name))
 	}
-	next.Mirrored = was.Mirrored
+	next.Mirrored, next.Doing, next.Failure = was.Mirrored, was.Doing, was.Failure
+	if ok {
+		next.UID, next.FQDN = was.UID, was.FQDN
+	}
+	if next.IssuerURL == "" {
+		next.IssuerURL = was.IssuerURL
+	}
 	if !next.Attached {
-		next.Endpoint, next.CertificateAuthority = was.Endpoint, was.CertificateAuthority
+		next.Endpoint, next.CertificateAuthority, next.ServiceAccountKeys = was.Endpoint, was.CertificateAuthority, was.ServiceAccountKeys
 	}
 	return next, nil
 }
