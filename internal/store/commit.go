@@ -58,6 +58,9 @@ func (s *Store) commit(ctx context.Context, c Change) (int64, error) {
 	if len(c.Why) > maxWhy {
 		return 0, record.Invalid("the reason has %d bytes, the limit is %d", len(c.Why), maxWhy)
 	}
+	if err := s.refuseKnobs(c); err != nil {
+		return 0, err
+	}
 	a, err := s.newAttempt(c)
 	if err != nil {
 		return 0, err
@@ -108,7 +111,7 @@ func (s *Store) newAttempt(c Change) (*attempt, error) {
 	var request [16]byte
 	rand.Read(request[:])
 	a := &attempt{c: c, record: AuditRecord{
-		Time: s.now().UTC().Round(0), Request: hex.EncodeToString(request[:]),
+		Time: s.machine().UTC().Round(0), Request: hex.EncodeToString(request[:]),
 		By: c.By, Why: strings.ToValidUTF8(c.Why, "\uFFFD"), Uses: c.Uses,
 	}}
 	taken := make(map[string]bool, len(c.Ops)+len(c.Private))
@@ -160,7 +163,7 @@ func trim(parts []string) []string {
 func (s *Store) try(ctx context.Context, a *attempt) (int64, error) {
 	// A replica that lost touch would only find out slowly, and would then have to
 	// ask what became of the write.
-	if err := s.Fresh(s.now()); err != nil {
+	if err := s.fresh(s.machine()); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	est, end, headRev, now := s.look(a)

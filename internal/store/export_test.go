@@ -5,3 +5,10 @@ var (
 	RecordKey      = recordKey
 	ParseRecordKey = parseRecordKey
 )
+
+// Past is how many snapshots a store keeps for decisions that lag behind.
+func Past(s *Store) int {
+	s.past.mu.Lock()
+	defer s.past.mu.Unlock()
+	return len(s.past.list)
+}

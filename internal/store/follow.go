@@ -26,6 +26,14 @@ func (s *Store) publish(change func()) {
 	s.moved = make(chan struct{})
 }
 
+// show makes a snapshot the current one; see publish.
+func (s *Store) show(est *estate.Snapshot) {
+	s.cur.Store(est)
+	if s.rehearse {
+		s.past.add(est, s.machine())
+	}
+}
+
 // A probe is proof of age: at the instant at, the database was at revision rev.
 // Once everything up to rev is in the snapshot, the snapshot was complete at that
 // instant. A probe that was under way while the process was stopped still
@@ -68,7 +76,7 @@ func (s *Store) prober(ctx context.Context) {
 func (s *Store) takeProbe(ctx context.Context) probe {
 	ctx, cancel := context.WithTimeout(ctx, s.maxAge)
 	defer cancel()
-	p := probe{at: s.now()}
+	p := probe{at: s.machine()}
 	end, _, err := s.kv.Get(ctx, headKey) // first, so that it is not newer than p.rev
 	if err != nil {
 		p.err = err
@@ -121,7 +129,7 @@ func (s *Store) stream(ctx context.Context, delivered func()) error {
 	w := s.kv.Watch(ctx, watched, s.applied+1)
 	defer w.Close()
 	var open []probe // not yet proven, oldest first
-	begun := s.now()
+	begun := s.machine()
 	for {
 		select {
 		case b, ok := <-w.Batches():
@@ -161,7 +169,7 @@ func (s *Store) stream(ctx context.Context, delivered func()) error {
 			if begun.After(since) {
 				since = begun
 			}
-			if s.now().Sub(since) > s.maxAge/2 {
+			if s.machine().Sub(since) > s.maxAge/2 {
 				return errSilent
 			}
 		}
@@ -194,7 +202,7 @@ func (s *Store) advance(b Batch) error {
 	}
 	s.publish(func() {
 		s.applied = b.Rev
-		s.cur.Store(next)
+		s.show(next)
 	})
 	return nil
 }
@@ -257,7 +265,7 @@ func (s *Store) step(events []Event) error {
 			}
 		}
 		s.applied = rev
-		s.cur.Store(next)
+		s.show(next)
 	})
 	return nil
 }

@@ -64,7 +64,7 @@ func (s *Store) resync(ctx context.Context) error {
 }
 
 func (s *Store) load(ctx context.Context) error {
-	begun := s.now()
+	begun := s.machine()
 	m, rev, _, err := s.readMeta(ctx)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (s *Store) load(ctx context.Context) error {
 	s.publish(func() {
 		s.epoch.Store(m.Epoch)
 		s.head, s.headRev, s.revs, s.applied = l.head, l.headRev, l.revs, l.rev
-		s.cur.Store(est)
+		s.show(est)
 		s.freshAt.Store(&begun)
 	})
 	return nil

@@ -15,6 +15,7 @@ type PrivateItem struct {
 	Value   []byte
 	Rev     int64     // the revision that wrote it
 	Expires time.Time // zero: never
+	real    bool
 }
 
 // A PrivateOp sets a private item, or deletes it.
@@ -23,7 +24,10 @@ type PrivateOp struct {
 	ID      []string
 	Value   []byte    // nil deletes
 	Expires time.Time // from then on the item is not there; zero: never
-	IfRev   *int64    // the item must be of this revision; 0: must not exist
+	// Real makes Expires an instant of the machine's clock, whatever a rehearsal's
+	// clock says. It is for notes about what others made by their own clocks.
+	Real  bool
+	IfRev *int64 // the item must be of this revision; 0: must not exist
 }
 
 // storedPrivate is a private item in the database. Expires can be read without
@@ -31,11 +35,16 @@ type PrivateOp struct {
 type storedPrivate struct {
 	Schema  int       `json:"schema"`
 	Expires time.Time `json:"expires,omitzero"`
+	Real    bool      `json:"real,omitzero"`
 	Sealed  []byte    `json:"sealed"`
 }
 
-func (s *Store) privateBinding(bucket string, id []string, expires time.Time) []byte {
-	texts := append([]string{"private", s.id, expires.UTC().Format(time.RFC3339Nano), bucket}, id...)
+func (s *Store) privateBinding(bucket string, id []string, expires time.Time, real bool) []byte {
+	what := "private"
+	if real {
+		what = "private, in real time"
+	}
+	texts := append([]string{what, s.id, expires.UTC().Format(time.RFC3339Nano), bucket}, id...)
 	return bind(texts...)
 }
 
@@ -50,7 +59,7 @@ func (s *Store) privateWrite(op PrivateOp) (Write, error) {
 	}
 	expires := op.Expires.UTC().Round(0)
 	var err error
-	w.Value, err = record.Marshal(storedPrivate{Schema: schema, Expires: expires, Sealed: s.sealer.Seal(op.Value, s.privateBinding(op.Bucket, op.ID, expires))})
+	w.Value, err = record.Marshal(storedPrivate{Schema: schema, Expires: expires, Real: op.Real, Sealed: s.sealer.Seal(op.Value, s.privateBinding(op.Bucket, op.ID, expires, op.Real))})
 	return w, err
 }
 
@@ -90,11 +99,19 @@ func (s *Store) findLapsed(ctx context.Context, ops []PrivateOp) (map[int]int64,
 		if err != nil {
 			return nil, err
 		}
-		if expired(v.Expires, s.now()) {
+		if s.gone(v.Expires, v.Real) {
 			lapsed[i] = item.Rev
 		}
 	}
 	return lapsed, nil
+}
+
+// gone reports whether an item that ends at an instant has ended, by its clock.
+func (s *Store) gone(expires time.Time, real bool) bool {
+	if real {
+		return expired(expires, s.machine())
+	}
+	return expired(expires, s.Now())
 }
 
 // CommitPrivate makes all ops in one transaction, or none of them. It is for the
@@ -148,7 +165,7 @@ func (s *Store) Private(ctx context.Context, bucket string, id ...string) (Priva
 	if err != nil {
 		return PrivateItem{}, fmt.Errorf("private %s: %w", bucket, err)
 	}
-	if expired(p.Expires, s.now()) {
+	if s.gone(p.Expires, p.real) {
 		return PrivateItem{}, fmt.Errorf("private %s: it has expired: %w", bucket, ErrNotFound)
 	}
 	return p, nil
@@ -162,7 +179,6 @@ func (s *Store) PrivateList(ctx context.Context, bucket string, idPrefix ...stri
 		prefix += "/"
 	}
 	var out []PrivateItem
-	now := s.now()
 	for item, err := range s.items(ctx, prefix, "", 0) {
 		if err != nil {
 			return nil, fmt.Errorf("list private %s: %w", bucket, err)
@@ -171,7 +187,7 @@ func (s *Store) PrivateList(ctx context.Context, bucket string, idPrefix ...stri
 		if err != nil {
 			return nil, fmt.Errorf("list private %s: %w", bucket, err)
 		}
-		if !expired(p.Expires, now) {
+		if !s.gone(p.Expires, p.real) {
 			out = append(out, p)
 		}
 	}
@@ -203,7 +219,7 @@ func (s *Store) PrivatePage(ctx context.Context, limit int, after []string, buck
 			if err != nil {
 				return nil, false, fmt.Errorf("page of private %s: %w", bucket, err)
 			}
-			if !expired(p.Expires, s.now()) {
+			if !s.gone(p.Expires, p.real) {
 				items = append(items, p)
 			}
 		}
@@ -236,14 +252,16 @@ func (s *Store) openPrivate(item Item, bucket string, id []string) (PrivateItem,
 	if err != nil {
 		return PrivateItem{}, err
 	}
-	value, err := s.sealer.Open(v.Sealed, s.privateBinding(bucket, id, v.Expires))
+	value, err := s.sealer.Open(v.Sealed, s.privateBinding(bucket, id, v.Expires, v.Real))
 	if err != nil {
 		return PrivateItem{}, err
 	}
-	return PrivateItem{ID: id, Value: value, Rev: item.Rev, Expires: v.Expires}, nil
+	return PrivateItem{ID: id, Value: value, Rev: item.Rev, Expires: v.Expires, real: v.Real}, nil
 }
 
 // Sweep deletes the private items that have expired by now, and returns how many.
+// now is the machine's clock: what a rehearsal's clock has ended, such as the note
+// that something was used, is needed again when that clock is moved back.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	swept := 0
 	for item, err := range s.items(ctx, privatePrefix, "", 0) {

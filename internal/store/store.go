@@ -64,8 +64,11 @@ type Config struct {
 	MaxAge time.Duration
 	// Probe is how often the snapshot's age is confirmed; 0 is DefaultProbe.
 	Probe time.Duration
-	// Now is the clock; nil is time.Now. Ages use its monotonic reading as well.
+	// Now is the machine's clock; nil is time.Now. Ages use its monotonic reading
+	// as well.
 	Now func() time.Time
+	// Rehearse lets the knobs of a rehearsal be turned on, and heeds them.
+	Rehearse bool
 	// Log takes what happens in the background; nil discards it.
 	Log *slog.Logger
 }
@@ -74,7 +77,12 @@ type Config struct {
 type Store struct {
 	kv     KV
 	sealer Sealer
-	now    func() time.Time
+	// machine is the machine's clock; Now is the house's.
+	machine func() time.Time
+
+	rehearse bool
+	past     past
+
 	log    *slog.Logger
 	maxAge time.Duration
 	probe  time.Duration
@@ -108,14 +116,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.New("open store: KV and Sealer are required")
 	}
 	s := &Store{
-		kv: cfg.KV, sealer: cfg.Sealer, now: cfg.Now, log: cfg.Log, maxAge: cfg.MaxAge, probe: cfg.Probe,
+		rehearse: cfg.Rehearse,
+		kv:       cfg.KV, sealer: cfg.Sealer, machine: cfg.Now, log: cfg.Log, maxAge: cfg.MaxAge, probe: cfg.Probe,
 		moved:      make(chan struct{}),
 		committing: make(chan struct{}, 1),
 		probes:     make(chan probe),
 		kick:       make(chan struct{}, 1),
 	}
-	if s.now == nil {
-		s.now = time.Now
+	if s.machine == nil {
+		s.machine = time.Now
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -207,9 +216,13 @@ func (s *Store) Age(now time.Time) time.Duration {
 	return max(now.Sub(at), now.Round(0).Sub(at.Round(0)), 0)
 }
 
-// Fresh returns nil if answers may be given from the snapshot at now. It costs
-// two atomic loads.
-func (s *Store) Fresh(now time.Time) error {
+// Fresh returns nil if answers may be given from the snapshot at now, an instant of
+// the house's clock. It costs three atomic loads. When the clock is moved between
+// the reading of now and the question, that one answer may be a refusal.
+func (s *Store) Fresh(now time.Time) error { return s.fresh(now.Add(-s.ahead())) }
+
+// fresh is Fresh by the machine's clock.
+func (s *Store) fresh(now time.Time) error {
 	if fault := s.fault.Load(); fault != nil {
 		return fmt.Errorf("%w: %w", ErrStale, *fault)
 	}
