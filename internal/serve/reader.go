@@ -159,6 +159,16 @@ func (r *Reader) String() (string, error) {
 	return tok.String(), nil
 }
 
+// Raw returns a value as it is written, with no name twice in one object. It is
+// the caller's to keep.
+func (r *Reader) Raw() (jsontext.Value, error) {
+	v, err := r.dec.ReadValue()
+	if err != nil {
+		return nil, malformed(err)
+	}
+	return v.Clone(), nil
+}
+
 // Skip reads a value and forgets it.
 func (r *Reader) Skip() error { return r.skip() }
 

@@ -79,6 +79,30 @@ func TestReader(t *testing.T) {
 	}
 }
 
+func TestReaderKeepsWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ law, text, want string }{
+		{"a value is kept as it is written", `{"object":{"b": 1.0, "a":[null]}}`, `{"b": 1.0, "a":[null]}`},
+		{"WH-05: a name twice in what is kept", `{"object":{"a":{"b":1,"b":2}}}`, ""},
+		{"half of what is kept", `{"object":{"a":`, ""},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			var got string
+			err := serve.Read([]byte(tt.text), func(r *serve.Reader) error {
+				return r.Object([]string{"object"}, func(string) error {
+					v, err := r.Raw()
+					got = string(v)
+					return err
+				})
+			})
+			if (err == nil) != (tt.want != "") || err != nil && !errors.Is(err, serve.ErrMalformed) || got != tt.want {
+				t.Errorf("%q, %v, want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
 // FuzzReader: what this reader accepts, encoding/json takes for the same thing.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte(`{"kind":"a","list":["b"],"more":{"c":["d"]},"new":{"x":[1,null]}}`))

@@ -14,14 +14,15 @@ import (
 // It holds no secret and no token.
 type Event struct {
 	At   time.Time
-	Door string // authn, authz, oidc, api
+	Door string // authn, authz, admission, oidc, api
 	// Cluster is whose API server asked; no place outside the cluster doors.
 	Cluster scope.Scope
 	ID      principal.ID // nobody, when that is not known
 	User    string       // the name that the cluster or the client used
 	// Attributes are what was asked, in a SubjectAccessReview.
 	Attributes kuberbac.Attributes
-	// Effect is the answer: allow, deny, no opinion, authenticated, refused, issued.
+	// Effect is the answer: allow, deny, no opinion, authenticated, refused, issued,
+	// patched, untouched.
 	Effect string
 	Reason string // in words
 	// By names the grants that made the answer, if any.
