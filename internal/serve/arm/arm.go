@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/guid"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -38,6 +39,7 @@ const (
 type state interface {
 	Current() *estate.Snapshot
 	Fresh(now time.Time) error
+	Rev(record.Key) int64
 	Commit(ctx context.Context, c store.Change) (int64, error)
 }
 
@@ -83,14 +85,15 @@ func New(conf Config) (*Door, error) {
 func (d *Door) Handler() http.Handler {
 	h := serve.Handle(d.serve, serve.Options{Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(&marked{w, r}, r)
+		h.ServeHTTP(&marked{w, r, d.conf.Now()}, r)
 	})
 }
 
 // marked adds the headers by which people find a request again.
 type marked struct {
 	http.ResponseWriter
-	r *http.Request
+	r   *http.Request
+	now time.Time
 }
 
 func (m *marked) WriteHeader(status int) {
@@ -101,6 +104,19 @@ func (m *marked) WriteHeader(status int) {
 		id = guid.New[marked]()
 	}
 	head.Set("X-Ms-Correlation-Request-Id", id.String())
+	head.Set("X-Ms-Routing-Request-Id", "LOCAL:"+m.now.UTC().Format("20060102T150405Z")+":"+id.String())
+	kind := "reads"
+	switch m.r.Method {
+	case http.MethodPut, http.MethodPost, http.MethodPatch:
+		kind = "writes"
+	case http.MethodDelete:
+		kind = "deletes"
+	}
+	if name := "X-Ms-Ratelimit-Remaining-Subscription-" + kind; head.Get(name) == "" {
+		// Who throttles says how many are left; where nobody does, there are as many
+		// as Azure grants. guard takes a missing header for none left.
+		head.Set(name, "11999")
+	}
 	m.ResponseWriter.WriteHeader(status)
 }
 
@@ -121,16 +137,14 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	do, err := handlerOf(at, r.Method)
+	do, err := handlerOf(at.kind, r.Method)
 	if err != nil {
-		if status, _, _ := serve.Status(err); status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", strings.Join(methodsOf(at), ", "))
-		}
+		w.Header().Set("Allow", strings.Join(methodsOf(at.kind), ", "))
 		return err
 	}
 	at.path = r.URL.Path
-	req := &request{route: at, query: query, header: r.Header}
-	if r.Method == http.MethodPut || r.Method == http.MethodPost {
+	req := &request{route: at, method: r.Method, query: query, header: r.Header}
+	if r.ContentLength != 0 && (r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodPatch) {
 		err = serve.Body(w, r, maxBody, func(body []byte) error {
 			// A body may take its time, and its sender may be disabled meanwhile.
 			if s, err = d.session(r); err != nil {
@@ -146,6 +160,12 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	out, err := d.run(r.Context(), s, req, do)
 	if err != nil {
 		return err
+	}
+	if out.etag != "" {
+		w.Header().Set("ETag", out.etag)
+	}
+	if r.Method == http.MethodHead && out.status == http.StatusOK {
+		out.status, out.body = http.StatusNoContent, nil
 	}
 	if out.body == nil {
 		w.WriteHeader(out.status)
@@ -163,6 +183,25 @@ type answer struct {
 	status int
 	body   any // nil means none
 	ops    []estate.Op
+	of     record.Key // the record that the answer shows, whose entity tag it has; may be zero
+	etag   string     // worked out from of
+}
+
+// ok answers a thing that is kept as a record.
+func ok(r record.Record, body any) answer {
+	return answer{status: http.StatusOK, body: body, of: r.Key()}
+}
+
+// wrote answers a record that is put in the place of another one, or of none.
+func wrote(existed, changed bool, next record.Record, body any) answer {
+	out := answer{status: http.StatusCreated, body: body, of: next.Key()}
+	if existed {
+		out.status = http.StatusOK
+	}
+	if changed {
+		out.ops = []estate.Op{{Put: next}}
+	}
+	return out
 }
 
 // run asks a handler and makes its change. The change is asked anew on the snapshot
@@ -170,26 +209,10 @@ type answer struct {
 // caller's right, or puts something into a group that is to be deleted.
 func (d *Door) run(ctx context.Context, s *session, r *request, do handler) (answer, error) {
 	for try := 1; ; try++ {
-		out, err := do(s, r)
-		if err != nil || len(out.ops) == 0 {
-			return out, err
+		out, err := s.ask(r, do)
+		if err == nil && len(out.ops) > 0 {
+			err = d.commit(ctx, s, r, do, &out)
 		}
-		was := *s
-		_, err = d.conf.State.Commit(ctx, store.Change{
-			By: s.caller.ID, Why: "Azure Resource Manager API", Ops: out.ops, Base: s.est,
-			Check: func(now *estate.Snapshot) error {
-				if now.Revision() == was.est.Revision() {
-					return nil
-				}
-				again := was
-				again.est = now
-				next, err := do(&again, r)
-				if err == nil && !sameOps(next.ops, out.ops) {
-					return store.ErrConflict
-				}
-				return err
-			},
-		})
 		if err == nil || try == maxTries || !errors.Is(err, store.ErrConflict) {
 			return out, err
 		}
@@ -197,6 +220,43 @@ func (d *Door) run(ctx context.Context, s *session, r *request, do handler) (ans
 			return answer{}, err
 		}
 	}
+}
+
+// ask asks a handler, and whether what it would do may be done as things are.
+func (s *session) ask(r *request, do handler) (answer, error) {
+	out, err := do(s, r)
+	if err != nil {
+		return answer{}, err
+	}
+	return out, s.tag(r, &out)
+}
+
+func (d *Door) commit(ctx context.Context, s *session, r *request, do handler, out *answer) error {
+	was := *s
+	rev, err := d.conf.State.Commit(ctx, store.Change{
+		By: s.caller.ID, Why: "Azure Resource Manager API", Ops: out.ops, Base: s.est,
+		Check: func(now *estate.Snapshot) error {
+			if now.Revision() == was.est.Revision() {
+				return nil
+			}
+			again := was
+			again.est = now
+			next, err := again.ask(r, do)
+			if err == nil && !sameOps(next.ops, out.ops) {
+				return store.ErrConflict
+			}
+			return err
+		},
+	})
+	for _, op := range out.ops {
+		if op.Key() == out.of {
+			out.etag = ""
+			if op.Put != nil {
+				out.etag = etag(rev)
+			}
+		}
+	}
+	return err
 }
 
 func (d *Door) fail(w http.ResponseWriter, _ *http.Request, err error) {

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -268,7 +270,7 @@ func TestAnswers(t *testing.T) {
 		{"ARM-08 dots", root, "GET", sub + "/resourcegroups/%2e%2e" + version, "", 400, "InvalidResourceId"},
 		{"ARM-08 one slash too many at the beginning is what SDKs send", root, "GET", "/" + assignments + version, "", 200, `"value"`},
 		{"ARM-18 TRACE", root, "TRACE", group + version, "", 405, "MethodNotAllowed"},
-		{"an unknown type", root, "GET", sub + "/providers/Microsoft.Compute/disks" + version, "", 404, "Supported are subscriptions, subscriptions/resourcegroups, tenants"},
+		{"an unknown type", root, "GET", sub + "/providers/Microsoft.Foo/bars" + version, "", 404, "microsoft.keyvault/vaults"},
 		{"ARM-14 a name twice", contrib, "PUT", sub + "/resourcegroups/ops" + version, `{"location":"we","location":"ne"}`, 400, "InvalidRequestContent"},
 		{"ARM-14 nesting", contrib, "PUT", sub + "/resourcegroups/ops" + version, `{"tags":` + strings.Repeat("[", 20000), 400, "InvalidRequestContent"},
 		{"ARM-14 a large body", contrib, "PUT", sub + "/resourcegroups/ops" + version, `{"location":"` + strings.Repeat("x", 5<<20) + `"}`, 413, "RequestTooLarge"},
@@ -486,3 +488,7 @@ func TestPreconditions(t *testing.T) {
 		}
 	}
 }
+
+func scopeOf(text string) scope.Scope { return scope.MustParse(text) }
+
+func sortedKeys(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }

@@ -9,7 +9,7 @@ import (
 )
 
 // Whatever the letters, a path means one thing; an error comes without a route; and
-// a place that was understood is a scope by itself (ARM-08).
+// a place that was understood is a scope by itself (ARM-03, ARM-08).
 func FuzzRoute(f *testing.F) {
 	f.Add("/subscriptions/50000000-0000-4000-8000-000000000001/resourceGroups/web/providers/Microsoft.Authorization/roleAssignments/x")
 	f.Add("//providers/Microsoft.Authorization/roleDefinitions/")

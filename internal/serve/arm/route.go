@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
@@ -35,6 +38,7 @@ const (
 type route struct {
 	kind kind
 	at   scope.Scope // of the collection, or of the thing itself
+	typ  string      // of the resource or the collection, in lower case: microsoft.keyvault/vaults; "" for Microsoft.Authorization
 	name string      // of what is no scope: a role definition, an operation and so on, as it was written
 	// text is the scope as it was written: what is new is named by it.
 	text string
@@ -43,38 +47,44 @@ type route struct {
 
 const authorization = "Microsoft.Authorization"
 
-// extensions are the types of the provider Microsoft.Authorization: the collection
-// and the kind of one of it; "" means that there is none by itself.
-var extensions = map[string][2]kind{
-	"roledefinitions": {roleDefinitions, roleDefinition},
-	"roleassignments": {roleAssignments, roleAssignment},
-	"denyassignments": {denyAssignments, denyAssignment},
-	"permissions":     {permissions, ""},
-	"checkaccess":     {checkAccess, ""},
-}
+// extensions are the paths that may follow any scope, from the provider on.
+var extensions = newShapes(map[string]kind{
+	"|microsoft.authorization/roledefinitions":   roleDefinitions,
+	"|microsoft.authorization/roledefinitions/*": roleDefinition,
+	"|microsoft.authorization/roleassignments":   roleAssignments,
+	"|microsoft.authorization/roleassignments/*": roleAssignment,
+	"|microsoft.authorization/denyassignments":   denyAssignments,
+	"|microsoft.authorization/denyassignments/*": denyAssignment,
+	"|microsoft.authorization/permissions":       permissions,
+	"|microsoft.authorization/checkaccess":       checkAccess,
+	"|microsoft.managedidentity/identities/*":    systemIdentity,
+})
 
 // coreShapes are the paths that belong to no provider.
 var coreShapes = map[string]kind{
-	"|tenants":                         tenants,
-	"|subscriptions":                   subscriptions,
-	"subscriptions/*":                  subscription,
-	"subscriptions/*|resourcegroups":   resourceGroups,
-	"subscriptions/*/resourcegroups/*": resourceGroup,
+	"|tenants":                                   tenants,
+	"|subscriptions":                             subscriptions,
+	"subscriptions/*":                            subscription,
+	"subscriptions/*|resourcegroups":             resourceGroups,
+	"subscriptions/*/resourcegroups/*":           resourceGroup,
+	"subscriptions/*|resources":                  resources,
+	"subscriptions/*/resourcegroups/*|resources": resources,
 }
 
 // shapes are all the paths of this door but those of Microsoft.Authorization,
 // which may follow any scope.
-var shapes = newShapes(coreShapes)
+var shapes = newShapes(coreShapes, identityShapes, otherShapes)
 
 // handlers are the methods of each kind.
-var handlers = merge(coreHandlers)
+var handlers = merge(coreHandlers, identityHandlers, otherHandlers)
 
 var coreHandlers = map[kind]map[string]handler{
 	tenants:         {"GET": listTenants},
 	subscriptions:   {"GET": listSubscriptions},
 	subscription:    {"GET": getSubscription},
 	resourceGroups:  {"GET": listGroups},
-	resourceGroup:   {"GET": getGroup, "HEAD": headGroup, "PUT": putGroup, "DELETE": deleteGroup},
+	resourceGroup:   {"GET": getGroup, "PUT": putGroup, "PATCH": patchGroup, "DELETE": deleteGroup},
+	resources:       {"GET": listResources},
 	roleDefinitions: {"GET": listDefinitions},
 	roleDefinition:  {"GET": getDefinition, "PUT": putDefinition, "DELETE": deleteDefinition},
 	roleAssignments: {"GET": listAssignments},
@@ -85,21 +95,28 @@ var coreHandlers = map[kind]map[string]handler{
 	checkAccess:     {"POST": checkAccessNow},
 }
 
-func methodsOf(at route) []string {
+// methodsOf are the methods of a kind. What can be got can be asked for by HEAD.
+func methodsOf(k kind) []string {
 	var list []string
-	for m := range handlers[at.kind] {
+	for m := range handlers[k] {
 		list = append(list, m)
+		if m == http.MethodGet {
+			list = append(list, http.MethodHead)
+		}
 	}
 	slices.Sort(list)
 	return list
 }
 
-func handlerOf(at route, method string) (handler, error) {
-	if h, ok := handlers[at.kind][method]; ok {
+func handlerOf(k kind, method string) (handler, error) {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if h, ok := handlers[k][method]; ok {
 		return h, nil
 	}
 	return nil, serve.Refuse(http.StatusMethodNotAllowed, "MethodNotAllowed", fmt.Sprintf(
-		"%s is not supported here. Supported: %s.", serve.Printable(method, 20), strings.Join(methodsOf(at), ", ")))
+		"%s is not supported here. Supported: %s.", serve.Printable(method, 20), strings.Join(methodsOf(k), ", ")))
 }
 
 // parseRoute understands an escaped path. Letter case does not matter, one slash
@@ -121,31 +138,24 @@ func parseRoute(path string) (route, error) {
 		}
 		seg[i] = text
 	}
+	// The last provider decides: what stands before it is only the place.
 	for i := len(seg) - 2; i >= 0; i-- {
-		if strings.EqualFold(seg[i], "providers") && strings.EqualFold(seg[i+1], authorization) && i%2 == 0 {
-			return parseExtension(seg[:i], seg[i+2:])
+		if i%2 == 0 && strings.EqualFold(seg[i], "providers") {
+			end := extensions.find(seg[i+1:])
+			if end == nil {
+				break
+			}
+			r, err := routeAt(end.kind, seg[:i])
+			if err != nil {
+				return route{}, err
+			}
+			if r.typ = end.typ; end.named > 0 {
+				r.name = seg[i+1+end.named]
+			}
+			return r, nil
 		}
 	}
 	return shapes.match(seg)
-}
-
-func parseExtension(place, rest []string) (route, error) {
-	if len(rest) == 0 || len(rest) > 2 {
-		return route{}, unknown()
-	}
-	kinds, ok := extensions[strings.ToLower(rest[0])]
-	if !ok {
-		return route{}, unknown()
-	}
-	if len(rest) == 1 {
-		return routeAt(kinds[0], place)
-	}
-	if kinds[1] == "" || rest[1] == "" {
-		return route{}, unknown()
-	}
-	r, err := routeAt(kinds[1], place)
-	r.name = rest[1]
-	return r, err
 }
 
 func badPath(path string) error {
@@ -153,15 +163,31 @@ func badPath(path string) error {
 }
 
 func unknown() error {
-	return serve.Refuse(http.StatusNotFound, "InvalidResourceType", "There is no such resource type here. Supported are "+shapes.String()+", and of the provider Microsoft.Authorization at any scope: roleDefinitions, roleAssignments, denyAssignments, permissions and checkaccess.")
+	return serve.Refuse(http.StatusNotFound, "InvalidResourceType", "There is no such resource type here. Supported are "+shapes.String()+", and at any scope "+extensions.String()+".")
 }
 
 // A request is one call of a route.
 type request struct {
 	route
+	method string
 	query  url.Values
 	header http.Header
 	body   []byte
+	minted map[string]guid.Of[request]
+}
+
+// mint returns a fresh id. However often a request is worked out, the id for one
+// thing is the same.
+func (r *request) mint(what string) guid.Of[request] {
+	id, ok := r.minted[what]
+	if !ok {
+		if r.minted == nil {
+			r.minted = make(map[string]guid.Of[request])
+		}
+		id = guid.New[request]()
+		r.minted[what] = id
+	}
+	return id
 }
 
 // parseQuery reads a query string. Every version of the API is taken for the one
@@ -176,8 +202,21 @@ func parseQuery(raw string) (url.Values, error) {
 			return nil, serve.Refuse(http.StatusBadRequest, "BadRequest", fmt.Sprintf("The query parameter '%s' is there twice.", serve.Printable(name, 40)))
 		}
 	}
-	if q.Get("api-version") == "" {
+	switch v := q.Get("api-version"); {
+	case v == "":
 		return nil, serve.Refuse(http.StatusBadRequest, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
+	case !isVersion(v):
+		return nil, serve.Refuse(http.StatusBadRequest, "InvalidApiVersionParameter", fmt.Sprintf("The api-version '%s' is invalid. It is a date like 2022-04-01, alone or with -preview or the like behind it.", serve.Printable(v, 40)))
 	}
 	return q, nil
+}
+
+var versionTail = regexp.MustCompile(`^(-[A-Za-z0-9.]{1,40})?$`)
+
+func isVersion(v string) bool {
+	if len(v) < len(time.DateOnly) {
+		return false
+	}
+	_, err := time.Parse(time.DateOnly, v[:len(time.DateOnly)])
+	return err == nil && versionTail.MatchString(v[len(time.DateOnly):])
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
@@ -23,6 +24,7 @@ type session struct {
 	tenant directory.TenantID
 	caller serve.Caller
 	base   string // of next links
+	rev    func(record.Key) int64
 }
 
 func (d *Door) session(r *http.Request) (*session, error) {
@@ -41,7 +43,7 @@ func (d *Door) session(r *http.Request) (*session, error) {
 // again returns a session with the estate as it is now.
 func (d *Door) again(was *session) (*session, error) {
 	s := *was
-	s.est, s.now, s.base = d.conf.State.Current(), d.conf.Now(), d.conf.Base
+	s.est, s.now, s.base, s.rev = d.conf.State.Current(), d.conf.Now(), d.conf.Base, d.conf.State.Rev
 	if s.est == nil {
 		return nil, serve.Refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "The directory is not loaded yet.")
 	}
@@ -124,46 +126,17 @@ func (s *session) reach(at scope.Scope) error {
 	return serve.Refuse(http.StatusNotFound, "ManagementGroupNotFound", "The management group could not be found.")
 }
 
-// exists refuses a place that is not there, as far as the house would know: a
-// resource group, a cluster, and what is in one.
-func (s *session) exists(at scope.Scope) error {
-	if err := s.reach(at); err != nil {
-		return err
-	}
-	rg, ok := at.ResourceGroup()
-	if !ok {
-		return nil
-	}
-	group, ok := s.est.ResourceGroup(rg)
-	if !ok {
-		return noGroup(rg.Name())
-	}
-	for up := range at.Ancestors() {
-		if up.Type() != "microsoft.containerservice/managedclusters" {
-			continue
-		}
-		if _, ok := s.est.Cluster(up); !ok {
-			return noResource("The Resource 'Microsoft.ContainerService/managedClusters/%s' under resource group '%s' was not found.", up.Name(), group.Name)
-		}
-	}
-	return nil
-}
-
-func noGroup(name string) error {
-	return serve.Refuse(http.StatusNotFound, "ResourceGroupNotFound", fmt.Sprintf("Resource group '%s' could not be found.", name))
-}
-
-func noResource(format string, args ...any) error {
-	return serve.Refuse(http.StatusNotFound, "ResourceNotFound", fmt.Sprintf(format, args...))
-}
-
 // decode reads a body. Members that this house does not know are no matter, since
 // every version of the API has others; a name that is there twice is.
 func (r *request) decode(v any) error {
 	if err := json.Unmarshal(r.body, v); err != nil {
-		return &serve.Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: " + serve.Printable(err.Error(), 300), Err: err}
+		return badContent(err)
 	}
 	return nil
+}
+
+func badContent(err error) error {
+	return &serve.Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: " + serve.Printable(err.Error(), 300), Err: err}
 }
 
 // sorted orders ops by what they are about, so that two lists can be compared.

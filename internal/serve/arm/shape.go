@@ -15,6 +15,8 @@ type shapeTree struct {
 	name  *shapeTree // what follows a name
 	kind  kind       // of a path that ends here; "" when none does
 	scope int        // how many segments of it are the scope
+	named int        // which segment behind the scope is the name; 0 when none is
+	typ   string     // the words behind the last "providers", such as microsoft.keyvault/vaults
 }
 
 // newShapes returns the tree of all tables. A table's key is a path without the
@@ -36,13 +38,17 @@ func newShapes(tables ...map[string]kind) *shapeTree {
 				seg = append(seg, split(behind)...)
 			}
 			at := root
-			for _, word := range seg {
+			named := 0
+			for i, word := range seg {
 				at = at.grow(word)
+				if word == "*" && i >= n {
+					named = i
+				}
 			}
 			if at.kind != "" {
 				panic("arm: two kinds for the path " + path)
 			}
-			at.kind, at.scope = k, n
+			at.kind, at.scope, at.named, at.typ = k, n, named, typeIn(seg)
 		}
 	}
 	return root
@@ -73,28 +79,55 @@ func (t *shapeTree) grow(word string) *shapeTree {
 	return next
 }
 
+// typeIn returns the words of a path's last provider.
+func typeIn(seg []string) string {
+	var words []string
+	for _, word := range seg {
+		switch word {
+		case "providers":
+			words = nil
+		case "*":
+		default:
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, "/")
+}
+
 // match returns the route of a path. A word is taken before a name, so that
 // nothing can be called like what a path asks for.
 func (t *shapeTree) match(seg []string) (route, error) {
-	name := ""
-	for i, s := range seg {
-		next, ok := t.words[lowerASCII(s)]
-		if !ok {
-			if next = t.name; next == nil {
-				return route{}, unknown()
-			}
-			name = s
-		}
-		if i == len(seg)-1 && next.kind != "" {
-			r, err := routeAt(next.kind, seg[:next.scope])
-			if next.scope < len(seg) && !ok {
-				r.name = name
-			}
-			return r, err
-		}
-		t = next
+	end := t.find(seg)
+	if end == nil {
+		return route{}, unknown()
 	}
-	return route{}, unknown()
+	r, err := routeAt(end.kind, seg[:end.scope])
+	if err != nil {
+		return route{}, err
+	}
+	r.typ = end.typ
+	if end.named > 0 {
+		r.name = seg[end.named]
+	}
+	return r, nil
+}
+
+func (t *shapeTree) find(seg []string) *shapeTree {
+	if len(seg) == 0 {
+		if t.kind == "" {
+			return nil
+		}
+		return t
+	}
+	if next, ok := t.words[lowerASCII(seg[0])]; ok {
+		if end := next.find(seg[1:]); end != nil {
+			return end
+		}
+	}
+	if t.name != nil {
+		return t.name.find(seg[1:])
+	}
+	return nil
 }
 
 // routeAt returns the route of a kind at the scope that the segments name; none

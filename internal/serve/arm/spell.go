@@ -8,22 +8,21 @@ import (
 )
 
 // words are the spellings of what the house keeps in lower case.
-var words = map[string]string{
-	"resourcegroups":             "resourceGroups",
-	"microsoft.containerservice": "Microsoft.ContainerService",
-	"managedclusters":            "managedClusters",
-	"microsoft.managedidentity":  "Microsoft.ManagedIdentity",
-	"userassignedidentities":     "userAssignedIdentities",
-	"microsoft.management":       "Microsoft.Management",
-	"managementgroups":           "managementGroups",
-	"microsoft.keyvault":         "Microsoft.KeyVault",
-	"microsoft.compute":          "Microsoft.Compute",
-	"virtualmachines":            "virtualMachines",
-	"microsoft.network":          "Microsoft.Network",
-	"virtualnetworks":            "virtualNetworks",
-	"microsoft.storage":          "Microsoft.Storage",
-	"storageaccounts":            "storageAccounts",
-	"microsoft.authorization":    authorization,
+var words = wordsOf([]string{
+	"resourceGroups", "Microsoft.ContainerService/managedClusters/namespaces", identityType, "Microsoft.Management/managementGroups", authorization,
+}, otherTypes)
+
+func wordsOf(list []string, types map[string]otherType) map[string]string {
+	for _, t := range types {
+		list = append(list, t.name)
+	}
+	all := make(map[string]string)
+	for _, name := range list {
+		for word := range strings.SplitSeq(name, "/") {
+			all[lowerASCII(word)] = word
+		}
+	}
+	return all
 }
 
 // spell writes a scope with the letters that what it names was created with.
@@ -38,20 +37,36 @@ func (s *session) spell(at scope.Scope) string {
 			seg[i] = w
 		}
 	}
-	if rg, ok := at.ResourceGroup(); ok {
-		if g, ok := s.est.ResourceGroup(rg); ok {
-			seg[3] = g.Name
+	for place := range at.Ancestors() {
+		n := strings.Count(place.String(), "/")
+		if place == scope.Root || n > len(seg) {
+			continue
 		}
-	}
-	for up := range at.Ancestors() {
-		if c, ok := s.est.Cluster(up); ok {
-			seg[strings.Count(up.String(), "/")-1] = c.Name
+		if name := s.nameAt(place); name != "" {
+			seg[n-1] = name
 		}
 	}
 	if len(seg) == 4 && seg[0] == "providers" {
 		seg[1], seg[2] = "Microsoft.Management", "managementGroups"
 	}
 	return "/" + strings.Join(seg, "/")
+}
+
+// nameAt is the name of what is at a place, as it was written, or "".
+func (s *session) nameAt(at scope.Scope) string {
+	if g, ok := s.est.ResourceGroup(at); ok {
+		return g.Name
+	}
+	if c, ok := s.est.Cluster(at); ok {
+		return c.Name
+	}
+	if o, ok := s.est.Resource(at); ok {
+		return o.Name
+	}
+	if m, ok := s.est.IdentityAt(at); ok && !m.SystemAssigned {
+		return m.DisplayName
+	}
+	return ""
 }
 
 // extensionID is the id of something of Microsoft.Authorization at a place.

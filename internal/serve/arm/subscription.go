@@ -1,9 +1,6 @@
 package arm
 
 import (
-	"net/http"
-
-	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 )
 
@@ -42,27 +39,9 @@ type subscriptionBody struct {
 const readSubscription = "Microsoft.Resources/subscriptions/read"
 
 // sees reports whether a subscription is one of the caller's: he may read it, or
-// has a role for something in it. It is never one that he is forbidden to read.
+// has a role for something in it.
 func (s *session) sees(sub resource.Subscription) bool {
-	if sub.Tenant != s.tenant {
-		return false
-	}
-	switch decide.Decide(s.est, decide.Request{Who: decide.Subject{ID: s.caller.ID}, Scope: sub.Scope, Action: readSubscription, Now: s.now}).Effect {
-	case decide.Allow:
-		return true
-	case decide.Deny:
-		return false
-	}
-	who, ok := s.est.Resolve(s.caller.ID)
-	if !ok {
-		return false
-	}
-	for _, g := range who.Azure {
-		if sub.Scope.Contains(g.Scope) && g.Assigned.ActiveAt(s.now) {
-			return true
-		}
-	}
-	return false
+	return sub.Tenant == s.tenant && s.has(sub.Scope, readSubscription)
 }
 
 func (s *session) subscriptionBody(sub resource.Subscription) subscriptionBody {
@@ -78,8 +57,8 @@ func (s *session) subscriptionBody(sub resource.Subscription) subscriptionBody {
 
 func listSubscriptions(s *session, r *request) (answer, error) {
 	var rows []row
-	for rec := range s.est.Records() {
-		if sub, ok := rec.(resource.Subscription); ok && s.sees(sub) {
+	for sub := range s.est.Subscriptions() {
+		if s.sees(sub) {
 			rows = append(rows, row{sub.Scope.Name(), s.subscriptionBody(sub)})
 		}
 	}
@@ -94,5 +73,5 @@ func getSubscription(s *session, r *request) (answer, error) {
 	if !s.sees(sub) {
 		return answer{}, s.needAt(readSubscription, r.at)
 	}
-	return answer{status: http.StatusOK, body: s.subscriptionBody(sub)}, nil
+	return ok(sub, s.subscriptionBody(sub)), nil
 }
