@@ -22,8 +22,8 @@ const module = "github.com/gatehouse-io/gatehouse/"
 var floors = [][]string{
 	{"internal/guid"},
 	{"internal/record", "internal/scope", "internal/principal", "internal/manifest/nearest"},
-	{"internal/directory", "internal/azurerbac/condition", "internal/pki", "internal/rehearsal"},
-	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token"},
+	{"internal/directory", "internal/azurerbac/condition", "internal/pki", "internal/pfx", "internal/rehearsal"},
+	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token", "internal/vault"},
 	{"internal/estate"},
 	{"internal/decide", "internal/manifest", "internal/inject"},
 	{"internal/manifest/corpus", "internal/store", "internal/sample"},
