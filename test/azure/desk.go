@@ -172,6 +172,39 @@ func (d *Desk) ByDevice(t *testing.T, user, name string, args ...string) Result 
 	return res
 }
 
+var opened = regexp.MustCompile(`^BROWSE (https://\S+)`)
+
+// ByBrowser runs a program that opens a sign-in page in the browser, and signs a
+// person in there.
+func (d *Desk) ByBrowser(t *testing.T, user, name string, args ...string) Result {
+	t.Helper()
+	bin := filepath.Join(d.Home, "browsers")
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// az asks BROWSER, kubelogin looks for xdg-open.
+	for _, browser := range []string{"browser", "xdg-open"} {
+		if err := os.WriteFile(filepath.Join(bin, browser), []byte("#!/bin/sh\necho \"BROWSE $1\" >&2\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := *d
+	at.Env = append(append([]string{}, d.Env...), "BROWSER="+filepath.Join(bin, "browser"), "PATH="+bin+":"+os.Getenv("PATH"))
+	shown := false
+	res := at.Watched(t, func(ctx context.Context, line string) error {
+		m := opened.FindStringSubmatch(line)
+		if m == nil || shown {
+			return nil
+		}
+		shown = true
+		return d.House.Browse(ctx, m[1], user)
+	}, name, args...)
+	if !shown {
+		t.Errorf("%s %s: no page was opened\n%s%s", name, strings.Join(args, " "), res.Out, res.Err)
+	}
+	return res
+}
+
 // tee writes to a buffer and to the watcher.
 type tee struct {
 	to    *bytes.Buffer

@@ -26,8 +26,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,9 +59,9 @@ type House struct {
 	Operator house.Operator
 	// Password is that of every person of the sample estate.
 	Password string
-	// HTTP trusts the house's certificates. It reaches the house's own URL; with
-	// Proxied it reaches the public cloud's names.
-	HTTP *http.Client
+	// HTTP reaches the house's own URL; Cloud, through the proxy, the names of the
+	// public cloud as well.
+	HTTP, Cloud *http.Client
 
 	scratch string
 }
@@ -165,7 +167,18 @@ func (h *House) run(opt Options) error {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
+	proxy, err := h.Dir.Proxy()
+	if err != nil {
+		return err
+	}
 	h.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	h.Cloud = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool},
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme != "https" || r.URL.Hostname() == "127.0.0.1" {
+				return nil, nil // the loopback listener of a client, and the house itself
+			}
+			return &url.URL{Scheme: "http", Host: proxy}, nil
+		}}}
 	return nil
 }
 
@@ -221,14 +234,22 @@ func (h *House) NewApp(t *testing.T, name string) App {
 	return App{Application: app, Principal: sp.ID, Secret: secret.Text.Reveal()}
 }
 
-// Browser returns a browser without cookies that reaches the house's own URL.
-func (h *House) Browser(t *testing.T) *tour.Browser {
-	t.Helper()
-	b, err := tour.NewBrowser(h.HTTP.Transport)
+// Browse does what a person does at the page that a client has opened in his
+// browser: he signs in. It ends at the client. It may be called from any goroutine.
+func (h *House) Browse(ctx context.Context, page, user string) error {
+	b, err := tour.NewBrowser(h.Cloud.Transport)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	return b
+	text, err := b.Get(ctx, page)
+	if err != nil {
+		return err
+	}
+	text, err = b.Submit(ctx, page, text, map[string]string{"username": user, "password": h.Password})
+	if err == nil && strings.Contains(text, "<form") { // response_mode=form_post: a script would send it
+		_, err = b.Submit(ctx, page, text, nil)
+	}
+	return err
 }
 
 // Approve enters a user code at the page of the house as a person. It may be
