@@ -155,6 +155,9 @@ func (c *clusters) config(rec resource.Cluster) (cluster.Config, error) {
 		SubjectAccessReview: c.webhook + reviewPath(rec.Scope, authz.Path),
 		CA:                  c.serverCA.CertPEM(), ClientCert: pair.CertPEM, ClientKey: pair.KeyPEM,
 	}
+	if rec.FQDN != "" {
+		conf.ServerNames = []string{rec.FQDN}
+	}
 	if rec.EntraSignIn {
 		conf.House.TokenReview = c.webhook + reviewPath(rec.Scope, authn.Path)
 	}

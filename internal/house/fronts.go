@@ -100,6 +100,26 @@ func deviceLogin(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, publicCloud.login+issue.DevicePage, http.StatusFound)
 }
 
+// behind returns where the API server listens that is called by a name in Azure.
+// Only one that runs in this process is; what the estate says about others is no
+// reason to connect to anything.
+func (c *clusters) behind(name string) (netip.AddrPort, bool) {
+	for rec := range c.store.Current().Clusters() {
+		if rec.FQDN != name || name == "" {
+			continue
+		}
+		c.mu.Lock()
+		r, ok := c.runs[rec.Scope]
+		c.mu.Unlock()
+		if !ok {
+			return netip.AddrPort{}, false
+		}
+		addr, err := netip.ParseAddrPort(strings.TrimPrefix(r.cp.Server(), "https://"))
+		return addr, err == nil
+	}
+	return netip.AddrPort{}, false
+}
+
 // serveProxy opens the doors of the public cloud's front behind the proxy.
 func (h *House) serveProxy(ctx context.Context, d doorway, out outside, ca *pki.CA) error {
 	if err := h.conf.Dir.noteProxy(h.conf.ProxyListen); err != nil || h.proxy == nil {

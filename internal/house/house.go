@@ -331,7 +331,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
 	h.clusters.webhook = "https://" + reachable(h.conf.WebhookListen)
 	return errors.Join(
-		h.serveProxy(background, cloud, outside{}, serverCA),
+		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind}, serverCA),
 		h.answer(background, h.public, doors(ours.arm, ours.graph, public), cert, nil),
 		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), authzDoor.Handler()), cert, clientCA))
 }

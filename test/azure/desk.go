@@ -30,7 +30,8 @@ type Desk struct {
 	// Patience bounds one command.
 	Patience time.Duration
 
-	env []string // of gatehouse env
+	env  []string // of gatehouse env
+	path string   // where programs are looked for
 }
 
 // Desk returns a desk at which nobody has signed in yet.
@@ -51,12 +52,12 @@ func (h *House) Desk(t *testing.T) *Desk {
 	if err := json.Unmarshal(out.Bytes(), &vars); code != 0 || err != nil {
 		t.Fatalf("gatehouse env: exit code %d, %v\n%s", code, err, complaint.String())
 	}
-	d := &Desk{House: h, Home: home, Patience: 2 * time.Minute}
+	d := &Desk{House: h, Home: home, Patience: 2 * time.Minute, path: filepath.Join(h.scratch, "bin") + ":" + os.Getenv("PATH")}
 	for name, value := range vars.Set {
 		d.env = append(d.env, name+"="+value)
 	}
 	// Nothing of the test's own environment is on the desk, but for where programs are.
-	d.env = append(d.env, "HOME="+home, "PATH="+os.Getenv("PATH"), "PYTHONPATH="+azfix(t), "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
+	d.env = append(d.env, "HOME="+home, "PATH="+d.path, "PYTHONPATH="+azfix(t), "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
 	return d
 }
 
@@ -86,20 +87,20 @@ func (d *Desk) Run(t *testing.T, name string, args ...string) Result {
 // which is called in turn for each line. It ends when watch and program have.
 func (d *Desk) Watched(t *testing.T, watch func(ctx context.Context, line string) error, name string, args ...string) Result {
 	t.Helper()
-	if name == "az" {
-		if _, err := exec.LookPath("az"); err != nil {
-			t.Skip("az is not installed: apt-get install azure-cli")
-		}
+	environ := append(append([]string{}, d.env...), d.Env...)
+	path, err := find(name, environ)
+	if err != nil {
+		t.Skipf("%v: run make test, which builds what the tests need", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), d.Patience)
 	defer cancel()
 	var out, complaint bytes.Buffer
 	lines := &lineWatcher{ctx: ctx, watch: watch}
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir, cmd.Env = d.Home, append(append([]string{}, d.env...), d.Env...)
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir, cmd.Env = d.Home, environ
 	cmd.Stdout, cmd.Stderr = tee{&out, lines}, tee{&complaint, lines}
 	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
+	err = cmd.Run()
 	if failed := lines.end(); failed != nil {
 		t.Errorf("%s %s: %v", name, strings.Join(args, " "), failed)
 	}
@@ -108,6 +109,23 @@ func (d *Desk) Watched(t *testing.T, watch func(ctx context.Context, line string
 		t.Fatalf("%s %s: %v (%v)\n%s%s", name, strings.Join(args, " "), err, ctx.Err(), res.Out, res.Err)
 	}
 	return res
+}
+
+// find looks for a program in the PATH of an environment, whose last entry counts.
+func find(name string, environ []string) (string, error) {
+	var path string
+	for _, kv := range environ {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			path = v
+		}
+	}
+	for _, dir := range filepath.SplitList(path) {
+		file := filepath.Join(dir, name)
+		if info, err := os.Stat(file); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not installed", name)
 }
 
 // Az runs az, which must succeed, and returns what it printed.
@@ -178,10 +196,7 @@ var opened = regexp.MustCompile(`^BROWSE (https://\S+)`)
 // person in there.
 func (d *Desk) ByBrowser(t *testing.T, user, name string, args ...string) Result {
 	t.Helper()
-	bin := filepath.Join(d.Home, "browsers")
-	if err := os.MkdirAll(bin, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	bin := t.TempDir()
 	// az asks BROWSER, kubelogin looks for xdg-open.
 	for _, browser := range []string{"browser", "xdg-open"} {
 		if err := os.WriteFile(filepath.Join(bin, browser), []byte("#!/bin/sh\necho \"BROWSE $1\" >&2\n"), 0o700); err != nil {
@@ -189,7 +204,7 @@ func (d *Desk) ByBrowser(t *testing.T, user, name string, args ...string) Result
 		}
 	}
 	at := *d
-	at.Env = append(append([]string{}, d.Env...), "BROWSER="+filepath.Join(bin, "browser"), "PATH="+bin+":"+os.Getenv("PATH"))
+	at.Env = append(append([]string{}, d.Env...), "BROWSER="+filepath.Join(bin, "browser"), "PATH="+bin+":"+d.path)
 	shown := false
 	res := at.Watched(t, func(ctx context.Context, line string) error {
 		m := opened.FindStringSubmatch(line)

@@ -24,6 +24,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -40,6 +41,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/sample"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/tour"
@@ -134,7 +136,7 @@ func start(opt Options) (*House, error) {
 		return nil, err
 	}
 	h := &House{Dir: house.Dir(filepath.Join(scratch, "data")), Password: rand.Text(), scratch: scratch}
-	if err := h.run(opt); err != nil {
+	if err := errors.Join(h.programs(), h.run(opt)); err != nil {
 		h.close()
 		return nil, err
 	}
@@ -149,7 +151,7 @@ func (h *House) run(opt Options) error {
 	defer cancel()
 	conf := house.Config{
 		Dir: h.Dir, Listen: "127.0.0.1:0", WebhookListen: "127.0.0.1:0", ProxyListen: "127.0.0.1:0",
-		First: withPasswordGrant(sample.Records()), FirstPassword: h.Password,
+		First: staged(sample.Records()), FirstPassword: h.Password,
 	}
 	if opt.Clusters {
 		conf.Kube = os.Getenv("GATEHOUSE_KUBE")
@@ -182,14 +184,42 @@ func (h *House) run(opt Options) error {
 	return nil
 }
 
-func withPasswordGrant(recs []record.Record) []record.Record {
+// staged is the sample estate with what the tests need: the password grant, which
+// the sample leaves off, and names for the API servers.
+func staged(recs []record.Record) []record.Record {
 	for i, r := range recs {
-		if tenant, ok := r.(directory.Tenant); ok {
-			tenant.AllowPasswordGrant = true
-			recs[i] = tenant
+		switch r := r.(type) {
+		case directory.Tenant:
+			r.AllowPasswordGrant = true
+			recs[i] = r
+		case resource.Cluster:
+			if r.FQDN == "" {
+				r.FQDN = r.Name + "-teknews.hcp.westeurope.azmk8s.io"
+			}
+			recs[i] = r
 		}
 	}
 	return recs
+}
+
+// programs makes a folder with kubectl and kubelogin, as far as they were built.
+func (h *House) programs() error {
+	bin := filepath.Join(h.scratch, "bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		return err
+	}
+	for name, command := range map[string]string{"kubectl": `"$GATEHOUSE_KUBE" kubectl`, "kubelogin": `"$GATEHOUSE_KUBELOGIN"`} {
+		variable, _, _ := strings.Cut(strings.TrimPrefix(command, `"$`), `"`)
+		path := os.Getenv(variable)
+		if path == "" {
+			continue
+		}
+		text := "#!/bin/sh\n" + variable + "='" + path + "'\nexec " + command + ` "$@"` + "\n"
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *House) close() {

@@ -1,0 +1,59 @@
+package azure_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-io/gatehouse/internal/cluster"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/test/azure"
+)
+
+// clusterNamed is a cluster of the sample, as it is now.
+func clusterNamed(t *testing.T, house *azure.House, name string) resource.Cluster {
+	t.Helper()
+	for c := range house.Store().Current().Clusters() {
+		if c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("there is no cluster %s", name)
+	return resource.Cluster{}
+}
+
+// The kubeconfig is that of AKS, word for word: the public cloud, the public name
+// of the API server. kubelogin converts it, and kubectl uses it, through the proxy.
+func TestKubeloginConvertsAndSignsIn(t *testing.T) {
+	t.Parallel()
+	house := azure.Shared(t, azure.Options{Clusters: true})
+	rec := clusterNamed(t, house, "aks-1")
+	desk := house.Desk(t)
+	text := cluster.UserKubeconfig(
+		cluster.Endpoint{Name: rec.Name, ResourceGroup: rec.ResourceGroup, Server: "https://" + rec.FQDN + ":443", CA: []byte(rec.CertificateAuthority)},
+		cluster.Kubelogin(cluster.SignIn{Tenant: rec.Tenant}))
+	if !strings.Contains(string(text), "AzurePublicCloud") || strings.Contains(string(text), "authority-host") {
+		t.Fatalf("not the kubeconfig of AKS:\n%s", text)
+	}
+	if err := os.WriteFile(filepath.Join(desk.Home, "shell", "kube", "config"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if res := desk.Run(t, "kubelogin", "convert-kubeconfig", "-l", "devicecode"); res.Code != 0 {
+		t.Fatalf("%d\n%s%s", res.Code, res.Out, res.Err)
+	}
+	res := desk.ByDevice(t, "jet@teknews.cloud", "kubectl", "get", "namespaces", "-o", "name")
+	if res.Code != 0 || !strings.Contains(res.Out, "namespace/kube-system") {
+		t.Errorf("%d\n%s%s", res.Code, res.Out, res.Err)
+	}
+	// Nothing was written but into the shell's own folder.
+	left, err := os.ReadDir(desk.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range left {
+		if file.Name() != "shell" {
+			t.Errorf("a client has made %s in the home directory", file.Name())
+		}
+	}
+}
