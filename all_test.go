@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/estate"},
 	{"internal/decide", "internal/manifest", "internal/inject"},
 	{"internal/manifest/corpus", "internal/store", "internal/sample"},
-	{"internal/store/storetest", "internal/store/etcd", "internal/keys", "internal/issue", "internal/cluster"},
+	{"internal/store/storetest", "internal/store/etcd", "internal/keys", "internal/issue", "internal/trust", "internal/cluster"},
 	{"internal/serve", "internal/serve/api/wire"},
 	{"internal/serve/servetest"},
 	{"internal/serve/oidc", "internal/serve/authn", "internal/serve/authz", "internal/serve/admission", "internal/serve/api", "internal/serve/graph", "internal/serve/arm", "internal/serve/proxy", "internal/control/mirror"},
@@ -147,6 +147,32 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 				t.Errorf("%s: init function", fset.Position(f.Pos()))
 			}
 		}
+	})
+}
+
+// FED-20: whom the house talks to is always verified; there is no way not to.
+func TestNothingSkipsVerification(t *testing.T) {
+	t.Parallel()
+	sources(t, func(name string, file *ast.File, fset *token.FileSet) {
+		if strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			// A field of that name of our own, for what another's file says, is no tls.Config's.
+			if kv, ok := n.(*ast.KeyValueExpr); ok {
+				if key, ok := kv.Key.(*ast.Ident); ok && key.Name == "InsecureSkipVerify" {
+					t.Errorf("%s: a connection that is not verified", fset.Position(kv.Pos()))
+				}
+			}
+			if set, ok := n.(*ast.AssignStmt); ok {
+				for _, left := range set.Lhs {
+					if sel, ok := left.(*ast.SelectorExpr); ok && sel.Sel.Name == "InsecureSkipVerify" {
+						t.Errorf("%s: a connection that is not verified", fset.Position(set.Pos()))
+					}
+				}
+			}
+			return true
+		})
 	})
 }
 

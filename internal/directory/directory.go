@@ -6,7 +6,6 @@ package directory
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -131,16 +130,6 @@ type ManagedIdentity struct {
 	Disabled       bool   `json:"disabled,omitzero"`
 }
 
-// A FederatedCredential lets a token of another issuer speak for an application
-// or a managed identity. Issuer, Subject and Audiences are compared byte for byte.
-type FederatedCredential struct {
-	Owner     AppID    `json:"owner"`
-	Name      string   `json:"name"`
-	Issuer    string   `json:"issuer"`
-	Subject   string   `json:"subject"`
-	Audiences []string `json:"audiences"`
-}
-
 // Key implements record.Record.
 func (t Tenant) Key() record.Key      { return record.KeyOf(record.Tenant, t.ID.String()) }
 func (u User) Key() record.Key        { return record.KeyOf(record.User, u.ID.String()) }
@@ -150,9 +139,6 @@ func (s ServicePrincipal) Key() record.Key {
 	return record.KeyOf(record.ServicePrincipal, s.ID.String())
 }
 func (m ManagedIdentity) Key() record.Key { return record.KeyOf(record.ManagedIdentity, m.ID.String()) }
-func (f FederatedCredential) Key() record.Key {
-	return record.KeyOf(record.FederatedCredential, f.Owner.String(), f.Name)
-}
 func (m Membership) Key() record.Key {
 	return record.KeyOf(record.Membership, m.Group.String(), m.Member.String())
 }
@@ -234,16 +220,6 @@ func (m ManagedIdentity) Validate() error {
 		return err
 	}
 	return CheckName("identity name", m.DisplayName, false)
-}
-
-func (f FederatedCredential) Validate() error {
-	if f.Owner.IsZero() || f.Name == "" || f.Issuer == "" || f.Subject == "" || len(f.Audiences) == 0 || slices.Contains(f.Audiences, "") {
-		return record.Invalid("federated credential %q needs owner, name, issuer, subject and audiences", f.Name)
-	}
-	if u, err := url.Parse(f.Issuer); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return record.Invalid("federated credential %q: issuer %q is not a plain https URL", f.Name, f.Issuer)
-	}
-	return nil
 }
 
 // CanonicalUPN returns the one spelling of a user principal name: lower case.

@@ -73,7 +73,7 @@ func FuzzCanonicalUPN(f *testing.F) {
 func TestRecordsThatMustNotBe(t *testing.T) {
 	t.Parallel()
 	id, tenant, app := principal.NewID(), directory.NewTenantID(), directory.NewAppID()
-	credential := directory.FederatedCredential{Owner: app, Name: "n", Issuer: "https://issuer.example/x", Subject: "s", Audiences: []string{"a"}}
+	credential := directory.FederatedCredential{Owner: app, Name: "n-1", Issuer: "https://issuer.example/x", Subject: "s", Audiences: []string{"a"}}
 	change := func(f func(*directory.FederatedCredential)) directory.FederatedCredential {
 		c := credential
 		f(&c)
@@ -104,6 +104,16 @@ func TestRecordsThatMustNotBe(t *testing.T) {
 		"an identity that belongs to nothing":     directory.ManagedIdentity{ID: id, ClientID: app, Tenant: tenant, DisplayName: "a"},
 		"a credential without audience":           change(func(c *directory.FederatedCredential) { c.Audiences = nil }),
 		"a credential with an empty audience":     change(func(c *directory.FederatedCredential) { c.Audiences = []string{""} }),
+		"FED-03: a credential with two audiences": change(func(c *directory.FederatedCredential) { c.Audiences = []string{"a", "b"} }),
+		"FED-18: a name of two characters":        change(func(c *directory.FederatedCredential) { c.Name = "ab" }),
+		"FED-18: a name of 121 characters":        change(func(c *directory.FederatedCredential) { c.Name = strings.Repeat("a", 121) }),
+		"FED-18: a name that begins with a dash":  change(func(c *directory.FederatedCredential) { c.Name = "-abc" }),
+		"FED-18: a name with a slash":             change(func(c *directory.FederatedCredential) { c.Name = "a/bc" }),
+		"FED-02: no subject":                      change(func(c *directory.FederatedCredential) { c.Subject = "" }),
+		"FED-02: a subject with a homoglyph":      change(func(c *directory.FederatedCredential) { c.Subject = "syst\u0435m:serviceaccount:a:b" }),
+		"FED-02: a subject with a blank behind":   change(func(c *directory.FederatedCredential) { c.Subject += " " }),
+		"a subject of 601 bytes":                  change(func(c *directory.FederatedCredential) { c.Subject = strings.Repeat("s", 601) }),
+		"an issuer of 601 bytes":                  change(func(c *directory.FederatedCredential) { c.Issuer = "https://" + strings.Repeat("s", 593) }),
 		"an issuer that is not https":             change(func(c *directory.FederatedCredential) { c.Issuer = "http://issuer.example" }),
 		"an issuer with a query":                  change(func(c *directory.FederatedCredential) { c.Issuer += "?x" }),
 	} {

@@ -38,6 +38,7 @@ type editor struct {
 	fresh   bool // s.world is ours to edit
 	put1    []record.Record
 	removed []record.Key
+	owners  []directory.AppID // client ids of identities that were removed
 }
 
 // world returns the world for editing.
@@ -81,11 +82,9 @@ func (e *editor) put(r record.Record) error {
 	case directory.Membership:
 		e.putMembership(r)
 	case directory.Application:
-		e.world().apps.set(r.AppID, &r)
+		err = e.putApplication(r)
 	case directory.FederatedCredential:
-		list, _ := e.s.feds.get(r.Owner)
-		list = without(list, func(f directory.FederatedCredential) bool { return f.Name == r.Name })
-		e.s.feds.set(r.Owner, append(list, r))
+		err = e.putCredential(r)
 	case resource.ManagementGroup:
 		e.world().mgs[r.Scope] = &r
 	case resource.Subscription:
@@ -139,6 +138,7 @@ func (e *editor) remove(key record.Key) error {
 		e.forget(r.ID)
 	case directory.ManagedIdentity:
 		e.s.byClient.remove(r.ClientID)
+		e.owners = append(e.owners, r.ClientID)
 		e.s.identity.remove(r.Resource)
 		e.forget(r.ID)
 	case directory.Membership:
@@ -273,6 +273,9 @@ func (e *editor) putIdentity(m directory.ManagedIdentity) error {
 	if other, ok := e.s.byClient.get(m.ClientID); ok && other != m.ID {
 		return fmt.Errorf("client id %s is that of managed identity %s: %w", m.ClientID, other, ErrExists)
 	}
+	if app, ok := e.s.Application(m.ClientID); ok {
+		return fmt.Errorf("client id %s is that of application %q: %w", m.ClientID, app.DisplayName, ErrExists)
+	}
 	if n, ok := e.s.nodes.get(m.ID); ok {
 		if old, ok := n.rec.(directory.ManagedIdentity); ok && (old.ClientID != m.ClientID || old.Resource != m.Resource) {
 			return fmt.Errorf("client id and resource of a managed identity: %w", ErrImmutable)
@@ -298,6 +301,31 @@ func (e *editor) putOther(o resource.Other) error {
 		e.s.global.set(name, o.Scope)
 	}
 	e.s.others.set(o.Scope, &o)
+	return nil
+}
+
+// putApplication refuses an application with the client id of a managed identity,
+// and putIdentity the reverse: credentials belong to a client id, and those of the
+// one would let in the other.
+func (e *editor) putApplication(a directory.Application) error {
+	if other, ok := e.s.byClient.get(a.AppID); ok {
+		return fmt.Errorf("client id %s is that of managed identity %s: %w", a.AppID, other, ErrExists)
+	}
+	e.world().apps.set(a.AppID, &a)
+	return nil
+}
+
+// putCredential refuses an issuer and subject that the owner has already: which of
+// the two credentials was meant could not be told.
+func (e *editor) putCredential(f directory.FederatedCredential) error {
+	list, _ := e.s.feds.get(f.Owner)
+	list = without(list, func(other directory.FederatedCredential) bool { return other.Name == f.Name })
+	for _, other := range list {
+		if other.Issuer == f.Issuer && other.Subject == f.Subject {
+			return fmt.Errorf("issuer and subject are those of federated credential %s: %w", other.Name, ErrExists)
+		}
+	}
+	e.s.feds.set(f.Owner, append(list, f))
 	return nil
 }
 
@@ -503,6 +531,15 @@ func (e *editor) check() error {
 			return wrap("delete", key, fmt.Errorf("%d others depend on it, the first is %s: %w", len(deps), deps[0], ErrInUse))
 		}
 	}
+	for _, id := range e.owners {
+		// What is left would be a credential of whoever gets that client id next.
+		if _, back := e.s.ManagedIdentityByClient(id); back {
+			continue
+		}
+		if left := e.s.FederatedCredentials(id); len(left) > 0 {
+			return wrap("delete", left[0].Key(), fmt.Errorf("the managed identity %s is deleted without it: %w", id, ErrInUse))
+		}
+	}
 	return nil
 }
 
@@ -519,6 +556,11 @@ func (e *editor) checkRefers(r record.Record) error {
 		return s.wantTenant(r.Tenant)
 	case directory.Application:
 		return s.wantTenant(r.Tenant)
+	case directory.FederatedCredential:
+		_, app := s.Application(r.Owner)
+		if _, identity := s.ManagedIdentityByClient(r.Owner); !app && !identity {
+			return fmt.Errorf("application or managed identity %s: %w", r.Owner, ErrUnknown)
+		}
 	case directory.Membership:
 		if _, ok := s.Group(r.Group); !ok {
 			return fmt.Errorf("group %s: %w", r.Group, ErrUnknown)

@@ -182,7 +182,14 @@ func TestRefusedChanges(t *testing.T) {
 	noRole.Role = must(parse[azurerbac.DefinitionID]("40000000-0000-0000-0000-000000000001"))
 	wrongType := twin
 	wrongType.Principal, wrongType.PrincipalType = id(2), principal.Group
-	s := load(t, user(1), user(2), group(10), in(10, 1), a, vault("rg", "v1"), identity(20, "a"))
+	app := directory.Application{ID: id(30), AppID: directory.AppID(id(30)), Tenant: tenantID, DisplayName: "app"}
+	credential := directory.FederatedCredential{Owner: identity(20, "a").ClientID, Name: "one", Issuer: "https://x.example/", Subject: "s", Audiences: []string{"a"}}
+	second, ofNobody := credential, credential
+	second.Name, second.Audiences = "two", []string{"b"}
+	ofNobody.Owner = directory.AppID(id(77))
+	posing, posed := app, identity(22, "b")
+	posing.AppID, posed.ClientID = identity(20, "a").ClientID, app.AppID
+	s := load(t, user(1), user(2), group(10), in(10, 1), a, vault("rg", "v1"), identity(20, "a"), app, credential)
 	sameName := user(3)
 	sameName.UserPrincipalName = user(1).UserPrincipalName
 	for _, tt := range []struct {
@@ -202,6 +209,11 @@ func TestRefusedChanges(t *testing.T) {
 		{"what is not there cannot be deleted", estate.Op{Delete: user(9).Key()}, estate.ErrNotFound},
 		{"there is one key vault of a name in the world", estate.Op{Put: vault("other", "V1")}, estate.ErrExists},
 		{"a place is that of one identity", estate.Op{Put: identity(21, "a")}, estate.ErrExists},
+		{"FED-14: an identity trusts an issuer and subject once", estate.Op{Put: second}, estate.ErrExists},
+		{"a federated credential is somebody's", estate.Op{Put: ofNobody}, estate.ErrUnknown},
+		{"an identity with federated credentials is not deleted alone", estate.Op{Delete: identity(20, "a").Key()}, estate.ErrInUse},
+		{"an application does not take the client id of an identity, and its credentials", estate.Op{Put: posing}, estate.ErrExists},
+		{"nor an identity that of an application", estate.Op{Put: posed}, estate.ErrExists},
 		{"AZ-20: a group is not deleted over its resources", estate.Op{Delete: record.KeyOf(record.ResourceGroup, sub+"/resourcegroups/rg")}, estate.ErrInUse},
 		{"a malformed record is refused", estate.Op{Put: directory.User{ID: id(4), Tenant: tenantID, UserPrincipalName: "system:x"}}, record.ErrInvalid},
 	} {
@@ -242,7 +254,7 @@ func TestDependentsOfPlaces(t *testing.T) {
 	atVault := azurerbac.Assignment{ID: must(parse[azurerbac.AssignmentID]("30000000-0000-0000-0000-000000000001")), Scope: v.Scope, Principal: id(20), Role: reader}
 	atIdentity := atVault
 	atIdentity.ID, atIdentity.Scope = must(parse[azurerbac.AssignmentID]("30000000-0000-0000-0000-000000000002")), m.Resource
-	fed := directory.FederatedCredential{Owner: m.ClientID, Name: "f", Issuer: "https://x.example/", Subject: "s", Audiences: []string{"a"}}
+	fed := directory.FederatedCredential{Owner: m.ClientID, Name: "f-1", Issuer: "https://x.example/", Subject: "s", Audiences: []string{"a"}}
 	ofCluster := directory.ManagedIdentity{ID: id(21), ClientID: directory.AppID(id(21)), Tenant: tenantID, DisplayName: "c1", Resource: clusterAt, SystemAssigned: true}
 	s := load(t, v, m, fed, ofCluster, atVault, atIdentity)
 	for _, tt := range []struct {

@@ -246,6 +246,8 @@ func (g *gate) userInfo(raw string) bool {
 	return g.opens("/" + tenant.ID.String() + "/openid/userinfo")(raw)
 }
 
+func (g *gate) put(rec record.Record) { g.t.Helper(); g.commit(estate.Op{Put: rec}) }
+
 func (g *gate) commit(ops ...estate.Op) {
 	g.t.Helper()
 	if _, err := g.house.Store().Commit(g.t.Context(), store.Change{Why: "test", Ops: ops}); err != nil {
@@ -292,7 +294,9 @@ func TestATokenOpensOneDoor(t *testing.T) {
 // the next request on, whatever he still holds.
 func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 	t.Parallel()
-	g := newGate(t)
+	pods := startIssuer(t)
+	g := newGate(t, pods.open)
+	g.put(pods.credential())
 	secret, err := g.operator.NewSecret(t.Context(), robotApp.AppID.String(), wire.NewSecret{Name: "ci", Days: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -321,8 +325,15 @@ func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 		_, issued := robotToken(kubeServer)
 		return map[string]bool{"TokenReview": g.authenticated(robotCluster), "SubjectAccessReview": g.may(robot.ID.String(), robot.ID) == "allow", "management API": g.api(robotAPI), "client secret": issued}
 	}
-	identityAsks := func() map[string]bool { // nobody holds its credentials; clusters remember it
-		return map[string]bool{"SubjectAccessReview": g.may(identity.ID.String(), identity.ID) == "allow"}
+	held := map[string]string{}
+	for _, resource := range []string{kubeServer, "api://gatehouse", "https://management.azure.com", "https://graph.microsoft.com"} {
+		held[resource], _, _ = g.identityToken(pods, resource)
+	}
+	identityAsks := func() map[string]bool {
+		_, status, _ := g.identityToken(pods, kubeServer)
+		return map[string]bool{"SubjectAccessReview": g.may(identity.ID.String(), identity.ID) == "allow", "TokenReview": g.authenticated(held[kubeServer]), "federated token": status == 200,
+			"management API": g.api(held["api://gatehouse"]), "Azure Resource Manager": g.opens("/subscriptions?api-version=2022-12-01")(held["https://management.azure.com"]),
+			"Graph": g.opens("/v1.0/servicePrincipals/" + identity.ID.String())(held["https://graph.microsoft.com"])}
 	}
 	off := func(r record.Record) estate.Op {
 		switch r := r.(type) {
@@ -350,7 +361,7 @@ func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 		{"a disabled application", off(robotApp), estate.Op{Put: robotApp}, robotAsks},
 		{"a disabled service principal", off(robot), estate.Op{Put: robot}, robotAsks},
 		{"a disabled managed identity", off(identity), estate.Op{Put: identity}, identityAsks},
-		{"a deleted managed identity", estate.Op{Delete: identity.Key()}, estate.Op{}, identityAsks},
+		{"FED-17: a deleted managed identity", estate.Op{Delete: identity.Key()}, estate.Op{}, identityAsks},
 		{"a deleted service principal", estate.Op{Delete: robot.Key()}, estate.Op{}, robotAsks},
 		{"a deleted user", estate.Op{Delete: ana.Key()}, estate.Op{}, anaAsks},
 	} {
@@ -360,7 +371,11 @@ func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 					t.Errorf("before: %s is closed; this shows nothing", door)
 				}
 			}
-			g.commit(tt.end)
+			if tt.end.Delete == identity.Key() {
+				g.commit(estate.Op{Delete: pods.credential().Key()}, tt.end)
+			} else {
+				g.commit(tt.end)
+			}
 			begun := time.Now()
 			for door, open := range tt.ask() {
 				if open {

@@ -4,6 +4,7 @@ package house
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
+	"github.com/gatehouse-io/gatehouse/internal/trust"
 )
 
 // Config says how a house is run. Dir is required.
@@ -40,6 +42,12 @@ type Config struct {
 	// and the address of Listen. Names are further hosts in its certificate.
 	Authority string
 	Names     []string
+	// PrivateIssuers are the hosts, "host" or "host:port", of issuers of foreign
+	// tokens that may be in the own network; see package trust.
+	PrivateIssuers []string
+	// Roots are the authorities that foreign issuers are verified with; nil means
+	// those of the system.
+	Roots *x509.CertPool
 	// External is an etcd that is run elsewhere; nil runs one in this process.
 	External *etcd.ClientConfig
 	// Domain is the tenant's on the first start; empty means gatehouse.local.
@@ -82,6 +90,7 @@ type House struct {
 	conf     Config
 	store    *store.Store
 	issuer   *issue.Issuer
+	foreign  *trust.Issuers
 	clusters *clusters
 	public   net.Listener
 	webhooks net.Listener
@@ -138,7 +147,8 @@ func (h *House) start(ctx, background, follow context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.conf.Now})
+	h.foreign = trust.New(trust.Config{Private: h.conf.PrivateIssuers, Roots: h.conf.Roots, Log: h.conf.Log.With("part", "trust"), Now: h.conf.Now})
+	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Foreign: h.foreign, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.conf.Now})
 	if err != nil {
 		return err
 	}
@@ -299,7 +309,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	}
 	apiDoor, err := api.New(api.Config{
 		State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Trace: trace,
-		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
+		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, CheckIssuer: h.checkIssuer, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
 		AttachCluster: h.clusters.Attachment, Examine: h.clusters.Examine, ClusterState: h.clusters.State,
 		Log: log.With("door", "api"), Now: h.conf.Now,
 	})
@@ -334,6 +344,14 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind}, serverCA),
 		h.answer(background, h.public, doors(ours.arm, ours.graph, public), cert, nil),
 		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), authzDoor.Handler()), cert, clientCA))
+}
+
+// checkIssuer refuses an issuer that a federated credential must not name.
+func (h *House) checkIssuer(issuer string) error {
+	if h.issuer.Own(issuer) {
+		return nil
+	}
+	return h.foreign.Check(issuer)
 }
 
 // webhookMux tells the two reviews apart by the end of the path; the doors check

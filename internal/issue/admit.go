@@ -7,6 +7,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
 // An Identity is a person who has just shown, or shown some time ago, who he is.
@@ -73,6 +74,16 @@ func admit(est *estate.Snapshot, p proof) (admitted, error) {
 	a := admitted{proof: p, tenant: p.realm.ID, revision: est.Revision()}
 	if p.client.proof == unproven {
 		return admitted{}, refuse(invalidClient, 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
+	}
+	if f := p.client.foreign; f.Issuer != "" {
+		// A credential that was taken away ends here, however long it took to ask its
+		// issuer (FED-17).
+		if _, err := token.Match(f.Issuer, f.Subject, f.Audience, trusted(est, p.client.id)); err != nil {
+			return admitted{}, federatedRefusal(token.Unverified{Issuer: f.Issuer, Subject: f.Subject, Audience: f.Audience}, err)
+		}
+	}
+	if p.client.managed && !p.who.User.IsZero() {
+		return admitted{}, refuse(unauthorizedClient, 7000113, "Application '%s' is a managed identity: it gets tokens for itself alone.", p.client.id)
 	}
 	if p.who.User.IsZero() {
 		if p.realm.IsAlias() {

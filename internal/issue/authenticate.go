@@ -39,11 +39,7 @@ func (i *Issuer) authenticate(ctx context.Context, est *estate.Snapshot, req Tok
 		c.proof = proofSecret
 		return c, nil
 	case hasAssertion:
-		if err := i.checkAssertion(ctx, c, req, realm); err != nil {
-			return client{}, err
-		}
-		c.proof = proofAssertion
-		return c, nil
+		return i.checkAssertion(ctx, est, c, req, realm)
 	}
 	return client{}, refuse(invalidClient, 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
 }
@@ -71,33 +67,40 @@ func (i *Issuer) checkSecret(ctx context.Context, c client, secret Secret) error
 	return refuse(invalidClient, 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", c.id)
 }
 
-// checkAssertion verifies what a client signed with its certificate's key, and
-// remembers its id until it expires, so that nobody can send it again to any
-// replica (RFC 7523, section 3).
-func (i *Issuer) checkAssertion(ctx context.Context, c client, req TokenRequest, realm Realm) error {
+// checkAssertion returns the client proven by an assertion (RFC 7523, section 3),
+// which the client signed itself, or another issuer did that the client trusts.
+func (i *Issuer) checkAssertion(ctx context.Context, est *estate.Snapshot, c client, req TokenRequest, realm Realm) (client, error) {
 	if req.AssertionType != assertionType {
-		return refuse(invalidRequest, 900144, "The request body must contain the following parameter: 'client_assertion_type' with value '%s'.", assertionType)
+		return client{}, refuse(invalidRequest, 900144, "The request body must contain the following parameter: 'client_assertion_type' with value '%s'.", assertionType)
 	}
 	if req.Assertion.IsZero() {
-		return errMissing("client_assertion")
+		return client{}, errMissing("client_assertion")
 	}
+	c.proof = proofAssertion
 	raw := req.Assertion.Reveal()
 	says, err := token.Peek(raw)
 	if err != nil {
-		return refuse(invalidClient, 50027, "JWT token is invalid or malformed.").because(err)
+		return client{}, badAssertion(err)
 	}
-	if says.Issuer != "" && lowerASCII(says.Issuer) != c.id.String() {
-		// A token of another issuer would need a federated credential that trusts
-		// it; there is none that this house accepts.
-		return refuse(invalidClient, 700211, "No matching federated identity record found for presented assertion issuer '%.200s'. "+
-			"Please check your federated identity credential Subject, Audience and Issuer against the presented assertion.", says.Issuer)
+	if says.Issuer == "" || lowerASCII(says.Issuer) == c.id.String() {
+		return c, i.checkSigned(ctx, c, req, realm)
 	}
+	if c.foreign, err = i.federated(ctx, est, c, raw, says); err != nil {
+		return client{}, err
+	}
+	return c, nil
+}
+
+// checkSigned verifies what a client signed with its certificate's key, and
+// remembers its id until it expires, so that nobody can send it again to any
+// replica.
+func (i *Issuer) checkSigned(ctx context.Context, c client, req TokenRequest, realm Realm) error {
 	certs, err := i.certificates(ctx, c)
 	if err != nil {
 		return err
 	}
 	now := i.now()
-	a, err := token.VerifyAssertion(raw, certs, token.AssertionWant{ClientID: c.id, Audiences: i.assertionAudiences(req, realm)}, now)
+	a, err := token.VerifyAssertion(req.Assertion.Reveal(), certs, token.AssertionWant{ClientID: c.id, Audiences: i.assertionAudiences(req, realm)}, now)
 	if err != nil {
 		return assertionRefusal(err)
 	}
@@ -142,7 +145,7 @@ func assertionRefusal(err error) error {
 	case errors.Is(err, token.ErrIssuer), errors.Is(err, token.ErrSubject):
 		return refuse(invalidClient, 700021, "Client assertion application identifier doesn't match 'client_id' parameter.").because(err)
 	case errors.Is(err, token.ErrExpired):
-		return refuse(invalidClient, 700024, "Client assertion is not within its valid time range.").because(err)
+		return refuse(invalidClient, 700024, "%s", expiredText(err)).because(err)
 	}
 	return refuse(invalidClient, 50027, "JWT token is invalid or malformed.").because(err)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
 // A client is an application that asks for tokens.
@@ -17,6 +18,10 @@ type client struct {
 	// firstParty is set for the clients that come with the house. They are
 	// trusted to ask for any resource with a refresh token.
 	firstParty bool
+	// managed is set for a managed identity, which asks for itself alone.
+	managed bool
+	// foreign is what a token of another issuer said by which it showed who it is.
+	foreign token.Foreign
 	// proof is how it showed who it is, as the claims appidacr and azpacr write it.
 	proof clientProof
 }
@@ -67,6 +72,9 @@ func clientOf(est *estate.Snapshot, id directory.AppID) (client, bool) {
 			return c, true
 		}
 	}
+	if mi, ok := est.ManagedIdentityByClient(id); ok {
+		return client{id: id, name: mi.DisplayName, managed: true}, true
+	}
 	a, ok := est.Application(id)
 	if !ok {
 		return client{}, false
@@ -77,6 +85,16 @@ func clientOf(est *estate.Snapshot, id directory.AppID) (client, bool) {
 // presence returns the object id by which the client is known in a tenant. It is
 // zero for a client that comes with the house and has no record there.
 func (c client) presence(est *estate.Snapshot, tenant directory.TenantID) (principal.ID, error) {
+	if c.managed {
+		mi, ok := est.ManagedIdentityByClient(c.id)
+		switch {
+		case !ok || mi.Tenant != tenant:
+			return principal.ID{}, errClient(c.id.String(), Realm{ID: tenant})
+		case mi.Disabled:
+			return principal.ID{}, errDisabledApp(c.name)
+		}
+		return mi.ID, nil
+	}
 	if a, ok := est.Application(c.id); ok {
 		switch {
 		case a.Disabled:

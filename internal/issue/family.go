@@ -170,12 +170,14 @@ func (i *Issuer) endFamily(ctx context.Context, id, why string) error {
 
 // Live reports whether a token's sign-in still stands. A verified token is valid
 // until it expires; whoever can ask should, because the code or the refresh token
-// it came from may have turned out to be stolen. An application's own token
-// belongs to no sign-in.
+// it came from may have turned out to be stolen. An application's or managed
+// identity's own token belongs to no sign-in; it stands as long as its principal
+// is there and enabled.
 func (i *Issuer) Live(ctx context.Context, c token.Claims) (bool, error) {
 	id := familyOf(c)
 	if id == "" {
-		return c.IDType == "app", nil
+		p, ok := i.state.Current().Principal(c.ObjectID)
+		return ok && !p.Disabled && p.Tenant == c.Tenant && c.IDType == "app", nil
 	}
 	var f family
 	_, err := i.load(ctx, &f, bucketFamily, id)

@@ -70,6 +70,8 @@ type Keys interface {
 type Config struct {
 	State State
 	Keys  Keys
+	// Foreign finds the keys of other issuers; nil finds none.
+	Foreign Foreign
 	// Authority is the URL, without a path, under which clients reach the issuer.
 	// Every issuer, link and audience derives from it and never from a request.
 	Authority string
@@ -82,12 +84,14 @@ type Config struct {
 type Issuer struct {
 	state     State
 	keys      Keys
+	foreign   Foreign
 	authority string
 	fronts    []string // every authority, the issuer's own first
 	now       func() time.Time
 
 	passwords *pool
 	pace      *pace
+	uses      *uses
 	dummy     string // a password hash that nothing matches
 }
 
@@ -112,9 +116,10 @@ func New(c Config) (*Issuer, error) {
 		c.Now = time.Now
 	}
 	return &Issuer{
-		state: c.State, keys: c.Keys, authority: authority, fronts: fronts, now: c.Now,
+		state: c.State, keys: c.Keys, foreign: c.Foreign, authority: authority, fronts: fronts, now: c.Now,
 		passwords: newPool(1, 50),
 		pace:      newPace(),
+		uses:      new(uses),
 		dummy:     hashPassword(randomText(16)),
 	}, nil
 }

@@ -24,11 +24,17 @@ var (
 	Graph = app("00000003-0000-0000-c000-000000000000")
 	// KeyVault is the resource behind https://vault.azure.net.
 	KeyVault = app("cfa8b339-82a2-471a-a3c9-0fc0be7a4093")
+	// TokenExchange is the resource of tokens by which one identity shows itself as
+	// another; see Issuer.federated.
+	TokenExchange = app("fb60f99c-7a34-4190-8149-302f77469936")
 	// Management is Gatehouse's own management API, api://gatehouse.
 	Management = app("9a7e5e00-0000-4000-8000-67617465686f")
 	// ManagementClient is Gatehouse's own command line.
 	ManagementClient = app("9a7e5e00-0000-4000-8000-636c69656e74")
 )
+
+// exchangeAudience is the audience of federated credentials, as clients write it.
+const exchangeAudience = "api://AzureADTokenExchange"
 
 func app(s string) directory.AppID {
 	var id directory.AppID
@@ -61,6 +67,7 @@ var wellKnownResources = []resource{
 	{app: Graph, name: "Microsoft Graph", version: 1, scopes: []string{"Directory.AccessAsUser.All", "User.Read"},
 		uris: []string{"https://graph.microsoft.com"}},
 	{app: KeyVault, name: "Azure Key Vault", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://vault.azure.net"}},
+	{app: TokenExchange, name: "AAD Token Exchange Endpoint", version: 2, uris: []string{exchangeAudience}},
 	{app: Management, name: "Gatehouse", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"api://gatehouse"}},
 }
 

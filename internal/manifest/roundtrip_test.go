@@ -84,7 +84,7 @@ func (m maker) record(n int) record.Record {
 	case 4:
 		return directory.Application{ID: id[principal.ID](n), AppID: id[directory.AppID](n), Tenant: tenant, DisplayName: "app", TokenVersion: m.IntN(3), IdentifierURIs: m.texts()}
 	case 5:
-		return directory.FederatedCredential{Owner: id[directory.AppID](n), Name: m.text(), Issuer: "https://issuer.example/", Subject: m.text(), Audiences: []string{m.text()}}
+		return directory.FederatedCredential{Owner: id[directory.AppID](n), Name: fmt.Sprintf("cred-%d", n), Issuer: "https://issuer.example/", Subject: "system:serviceaccount:" + fmt.Sprint(n) + ":*?#\"x", Audiences: []string{"api://x y"}}
 	case 6:
 		return resource.Subscription{Scope: scope.MustParse(fmt.Sprintf("/subscriptions/30000000-0000-4000-8000-%012d", n)), Tenant: tenant, DisplayName: m.text()}
 	case 7:

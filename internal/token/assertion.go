@@ -77,8 +77,8 @@ func VerifyAssertion(raw string, certs []*x509.Certificate, want AssertionWant, 
 		return Assertion{}, fmt.Errorf("%w: %.64q", ErrIssuer, string(f.Issuer))
 	case f.Audience == "" || !slices.Contains(want.Audiences, string(f.Audience)):
 		return Assertion{}, fmt.Errorf("%w: %.200q", ErrAudience, string(f.Audience))
-	case f.ID == "":
-		return Assertion{}, fmt.Errorf("%w: no jti", ErrMalformed)
+	case !isID(string(f.ID)):
+		return Assertion{}, fmt.Errorf("%w: jti %.64q", ErrMalformed, string(f.ID))
 	}
 	if err := checkTimes(f.IssuedAt.Time, f.NotBefore.Time, f.Expires.Time, now); err != nil {
 		return Assertion{}, err

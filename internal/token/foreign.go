@@ -4,13 +4,14 @@ import (
 	"crypto"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ForeignWant is what a federated credential says a foreign token must be. The
-// zero ForeignWant refuses every token.
+// zero ForeignWant fits no token.
 type ForeignWant struct {
 	Issuer, Subject string   // compared byte for byte
 	Audiences       []string // one of them, byte for byte
@@ -21,15 +22,17 @@ type ForeignWant struct {
 type Foreign struct {
 	Issuer, Subject, Audience, ID string
 	IssuedAt, Expires             time.Time
+	// Fits is the index of the first want that the token fits.
+	Fits int
 }
 
 // VerifyForeign returns what a token of another issuer says, if one of its keys
-// signed it and it is what is wanted. A token of more than MaxLife is refused,
-// and so is one for several audiences. Every error wraps ErrInvalid and comes
-// with a zero Foreign. ErrIssuer, ErrSubject and ErrAudience tell apart, in this
-// order, what does not match, which clients are told by different codes; they are
-// only given for a token whose signature is right.
-func VerifyForeign(raw string, keys ForeignKeys, want ForeignWant, now time.Time) (Foreign, error) {
+// signed it and it is what one of wants says. A token of more than MaxLife is
+// refused, and so is one for several audiences. Every error wraps ErrInvalid and
+// comes with a zero Foreign. ErrIssuer, ErrSubject and ErrAudience tell apart, in
+// this order, what no want has, which clients are told by different codes; they
+// are only given for a token whose signature is right.
+func VerifyForeign(raw string, keys ForeignKeys, wants []ForeignWant, now time.Time) (Foreign, error) {
 	jws, err := split(raw)
 	if err != nil {
 		return Foreign{}, err
@@ -46,21 +49,42 @@ func VerifyForeign(raw string, keys ForeignKeys, want ForeignWant, now time.Time
 	if err != nil {
 		return Foreign{}, err
 	}
-	switch {
-	case want.Issuer == "" || string(f.Issuer) != want.Issuer:
-		return Foreign{}, fmt.Errorf("%w: %.200q", ErrIssuer, string(f.Issuer))
-	case want.Subject == "" || string(f.Subject) != want.Subject:
-		return Foreign{}, fmt.Errorf("%w: %.200q", ErrSubject, string(f.Subject))
-	case f.Audience == "" || !slices.Contains(want.Audiences, string(f.Audience)):
-		return Foreign{}, fmt.Errorf("%w: %.200q", ErrAudience, string(f.Audience))
+	fits, err := Match(string(f.Issuer), string(f.Subject), string(f.Audience), wants)
+	if err != nil {
+		return Foreign{}, err
 	}
 	if err := checkTimes(f.IssuedAt.Time, f.NotBefore.Time, f.Expires.Time, now); err != nil {
 		return Foreign{}, err
 	}
 	return Foreign{
 		Issuer: string(f.Issuer), Subject: string(f.Subject), Audience: string(f.Audience), ID: string(f.ID),
-		IssuedAt: f.IssuedAt.Time, Expires: f.Expires.Time,
+		IssuedAt: f.IssuedAt.Time, Expires: f.Expires.Time, Fits: fits,
 	}, nil
+}
+
+// Match returns the index of the first want that has exactly this issuer, subject
+// and audience. Otherwise the error is ErrIssuer if no want has the issuer, then
+// ErrSubject if none of those has the subject, or ErrSubjectCase if one differs
+// from it in letter case alone, then ErrAudience.
+func Match(issuer, subject, audience string, wants []ForeignWant) (int, error) {
+	err := fmt.Errorf("%w: %.200q", ErrIssuer, issuer)
+	near := 0 // how much of the best want fits
+	for i, w := range wants {
+		switch {
+		case w.Issuer == "" || w.Issuer != issuer:
+		case w.Subject == "" || w.Subject != subject:
+			if w.Subject != "" && strings.EqualFold(w.Subject, subject) && near < 2 {
+				near, err = 2, fmt.Errorf("%w: %.200q", ErrSubjectCase, subject)
+			} else if near < 1 {
+				near, err = 1, fmt.Errorf("%w: %.200q", ErrSubject, subject)
+			}
+		case audience == "" || !slices.Contains(w.Audiences, audience):
+			near, err = 3, fmt.Errorf("%w: %.200q", ErrAudience, audience)
+		default:
+			return i, nil
+		}
+	}
+	return 0, err
 }
 
 // foreignWire is a payload of somebody else: seven members, and the rest.
@@ -75,6 +99,25 @@ type foreignWire struct {
 	Rest      jsontext.Value `json:",embed"`
 }
 
+// maxForeign is how long an issuer or a subject of somebody else may be, in bytes,
+// as in Entra's federated credentials.
+const maxForeign = 600
+
+// isForeign reports whether a text can be the issuer, subject or id of somebody
+// else's token: printable ASCII. Others have blanks in their subjects, but none at
+// the ends, where nobody would see them.
+func isForeign(s string) bool {
+	if s == "" || len(s) > maxForeign || s[0] == ' ' || s[len(s)-1] == ' ' {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 var foreignMembers = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 func (t jws) foreign() (foreignWire, error) {
@@ -86,9 +129,9 @@ func (t jws) foreign() (foreignWire, error) {
 	if err := unmarshal(payload, &f, func() jsontext.Value { return f.Rest }, foreignMembers); err != nil {
 		return foreignWire{}, fmt.Errorf("payload: %w", err)
 	}
-	for _, s := range []string{string(f.Issuer), string(f.Subject), string(f.ID)} {
-		if s != "" && !isID(s) {
-			return foreignWire{}, fmt.Errorf("%w: iss, sub or jti %.64q", ErrMalformed, s)
+	for _, s := range []text{f.Issuer, f.Subject, f.ID} {
+		if s != "" && !isForeign(string(s)) {
+			return foreignWire{}, fmt.Errorf("%w: iss, sub or jti %.64q", ErrMalformed, string(s))
 		}
 	}
 	return f, nil
@@ -107,6 +150,11 @@ const maxTried = 10
 
 // Len is the number of keys that are used.
 func (s ForeignKeys) Len() int { return len(s.keys) }
+
+// Has reports whether there is a key with this kid, which may be empty.
+func (s ForeignKeys) Has(kid string) bool {
+	return slices.ContainsFunc(s.keys, func(k foreignKey) bool { return k.id == kid })
+}
 
 // verify tries the keys with the token's kid and algorithm. A token without kid
 // fits keys without kid.

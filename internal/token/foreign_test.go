@@ -54,7 +54,12 @@ func TestVerifyForeign(t *testing.T) {
 		jose.JSONWebKey{Key: w.rsa.Public, KeyID: w.rsa.ID, Algorithm: "RS256"},
 		jose.JSONWebKey{Key: w.id.Public}, // JWT-24: and one without
 	)
-	wanted := token.ForeignWant{Issuer: clusterIssuer, Subject: account, Audiences: []string{"x", exchange}}
+	wants := []token.ForeignWant{
+		{},
+		{Issuer: clusterIssuer, Subject: "system:serviceaccount:web:other", Audiences: []string{"y"}},
+		{Issuer: clusterIssuer, Subject: account, Audiences: []string{"x", exchange}},
+		{Issuer: clusterIssuer, Subject: "repo:a/b:environment:far east", Audiences: []string{exchange}},
+	}
 	unix := now.Unix()
 	body := func(change object) []byte {
 		return edit(fmt.Appendf(nil, `{"iss":%q,"sub":%q,"aud":[%q],"iat":%d,"nbf":%d,"exp":%d,"jti":"j","kubernetes.io":{"namespace":"web"}}`,
@@ -78,10 +83,17 @@ func TestVerifyForeign(t *testing.T) {
 		{"expired", forge(w.rsa, kube(w.rsa), body(object{"exp": unix})), token.ErrExpired},
 		{"another issuer", forge(w.rsa, kube(w.rsa), body(object{"iss": strings.TrimSuffix(clusterIssuer, "/")})), token.ErrIssuer},
 		{"another subject", forge(w.rsa, kube(w.rsa), body(object{"sub": account + "2"})), token.ErrSubject},
-		{"a subject in capitals", forge(w.rsa, kube(w.rsa), body(object{"sub": strings.ToUpper(account)})), token.ErrSubject},
+		{"another want's audience", forge(w.rsa, kube(w.rsa), body(object{"aud": "y"})), token.ErrAudience},
+		{"a subject with a blank, as GitHub's environments have", forge(w.rsa, kube(w.rsa), body(object{"sub": wants[3].Subject})), nil},
+		{"a blank at the end of the subject", forge(w.rsa, kube(w.rsa), body(object{"sub": account + " "})), token.ErrMalformed},
+		{"a subject of 600 bytes", forge(w.rsa, kube(w.rsa), body(object{"sub": strings.Repeat("s", 600)})), token.ErrSubject},
+		{"a subject of 601 bytes", forge(w.rsa, kube(w.rsa), body(object{"sub": strings.Repeat("s", 601)})), token.ErrMalformed},
+		{"FED-02: a homoglyph in the subject", forge(w.rsa, kube(w.rsa), body(object{"sub": "system:serviceаccount:web:frontend"})), token.ErrMalformed},
+		{"FED-02: a wildcard in the subject", forge(w.rsa, kube(w.rsa), body(object{"sub": "system:serviceaccount:web:*"})), token.ErrSubject},
+		{"a subject in capitals", forge(w.rsa, kube(w.rsa), body(object{"sub": strings.ToUpper(account)})), token.ErrSubjectCase},
 		{"no subject", forge(w.rsa, kube(w.rsa), body(object{"sub": nil})), token.ErrSubject},
 		{"another audience", forge(w.rsa, kube(w.rsa), body(object{"aud": "api://other"})), token.ErrAudience},
-		{"JWT-13: ours among others", forge(w.rsa, kube(w.rsa), body(object{"aud": []string{exchange, "y"}})), token.ErrMalformed},
+		{"JWT-13: ours among others", forge(w.rsa, kube(w.rsa), body(object{"aud": []string{exchange, "y"}})), token.ErrAudiences},
 		{"no audience", forge(w.rsa, kube(w.rsa), body(object{"aud": nil})), token.ErrAudience},
 		{"JWT-18: SUB", forge(w.rsa, kube(w.rsa), body(object{"SUB": "x"})), token.ErrMalformed},
 		{"JWT-26: another algorithm", forge(w.rsa, header(w.rsa, object{"alg": "PS256"}), body(nil)), token.ErrKey},
@@ -93,7 +105,7 @@ func TestVerifyForeign(t *testing.T) {
 	} {
 		t.Run(tt.law, func(t *testing.T) {
 			t.Parallel()
-			got, err := token.VerifyForeign(tt.raw, keys, wanted, now)
+			got, err := token.VerifyForeign(tt.raw, keys, wants, now)
 			if tt.want != nil {
 				mustRefuse(t, got, err, tt.want)
 				return
@@ -101,18 +113,18 @@ func TestVerifyForeign(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Issuer != clusterIssuer || got.Subject != account || got.Audience != exchange || !got.Expires.After(now) {
+			if got.Issuer != clusterIssuer || got.Subject != wants[got.Fits].Subject || got.Audience != exchange || !got.Expires.After(now) {
 				t.Errorf("foreign = %+v", got)
 			}
 		})
 	}
 	good := forge(w.rsa, kube(w.rsa), body(nil))
 	for _, empty := range []token.ForeignWant{{}, {Issuer: clusterIssuer}, {Issuer: clusterIssuer, Subject: account}} {
-		got, err := token.VerifyForeign(good, keys, empty, now)
+		got, err := token.VerifyForeign(good, keys, []token.ForeignWant{empty}, now)
 		mustRefuse(t, got, err, token.ErrInvalid)
 	}
 	peeked, err := token.Peek(good)
-	if diff := cmp.Diff(token.Unverified{Issuer: clusterIssuer, Subject: account, KeyID: w.rsa.ID}, peeked); diff != "" || err != nil {
+	if diff := cmp.Diff(token.Unverified{Issuer: clusterIssuer, Subject: account, Audience: exchange, KeyID: w.rsa.ID}, peeked); diff != "" || err != nil {
 		t.Errorf("Peek: %v (-want +got):\n%s", err, diff)
 	}
 }
@@ -129,9 +141,9 @@ func TestForeignKeysAreTriedTenTimesAtMost(t *testing.T) { // JWT-24
 		keys = append(keys, jose.JSONWebKey{Key: k.Public(), KeyID: "k"})
 	}
 	raw := forge(w.es, header(w.es, object{"kid": "k"}), payload(nil))
-	got, err := token.VerifyForeign(raw, parseJWKS(t, append(keys, jose.JSONWebKey{Key: w.es.Public, KeyID: "k"})...), token.ForeignWant{}, now)
+	got, err := token.VerifyForeign(raw, parseJWKS(t, append(keys, jose.JSONWebKey{Key: w.es.Public, KeyID: "k"})...), []token.ForeignWant{{}}, now)
 	mustRefuse(t, got, err, token.ErrSignature)
-	got, err = token.VerifyForeign(raw, parseJWKS(t, append(keys[1:], jose.JSONWebKey{Key: w.es.Public, KeyID: "k"})...), token.ForeignWant{}, now)
+	got, err = token.VerifyForeign(raw, parseJWKS(t, append(keys[1:], jose.JSONWebKey{Key: w.es.Public, KeyID: "k"})...), []token.ForeignWant{{}}, now)
 	mustRefuse(t, got, err, token.ErrIssuer)
 }
 
@@ -265,7 +277,7 @@ func FuzzParseJWKS(f *testing.F) {
 			t.Fatal("keys together with an error")
 		}
 		// No document that was not made from this key verifies its tokens.
-		if got, err := token.VerifyForeign(raw, set, token.ForeignWant{}, now); err == nil {
+		if got, err := token.VerifyForeign(raw, set, []token.ForeignWant{{}}, now); err == nil {
 			t.Fatalf("accepted: %+v", got)
 		}
 	})

@@ -134,7 +134,7 @@ func NewID() string {
 
 // Unverified is what a token says about itself. It proves nothing: use it to
 // choose which keys to verify with, and in the text of a refusal.
-type Unverified struct{ Issuer, Subject, KeyID string }
+type Unverified struct{ Issuer, Subject, Audience, KeyID string }
 
 // Peek reads what a token says about itself. It is as strict as verifying about
 // how a token is written.
@@ -147,5 +147,5 @@ func Peek(raw string) (Unverified, error) {
 	if err != nil {
 		return Unverified{}, err
 	}
-	return Unverified{Issuer: string(f.Issuer), Subject: string(f.Subject), KeyID: string(jws.header.Kid)}, nil
+	return Unverified{Issuer: string(f.Issuer), Subject: string(f.Subject), Audience: string(f.Audience), KeyID: string(jws.header.Kid)}, nil
 }

@@ -179,17 +179,20 @@ func GenerateKey(tenant directory.TenantID, purpose Purpose, alg string, notBefo
 	if err != nil {
 		return SigningKey{}, fmt.Errorf("make a signing key: %w", err)
 	}
-	var serial [16]byte
-	rand.Read(serial[:])
-	tmpl := &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(append([]byte{1}, serial[:15]...)),
-		Subject:      pkix.Name{CommonName: "Gatehouse token signing"},
-		NotBefore:    notBefore, NotAfter: notAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, private.Public(), private)
-	if err != nil {
-		return SigningKey{}, fmt.Errorf("certify a signing key: %w", err)
+	var der []byte
+	// People give a kid to commands, where one that begins with a dash is a flag.
+	for len(der) == 0 || thumbprint(der)[0] == '-' {
+		var serial [16]byte
+		rand.Read(serial[:])
+		tmpl := &x509.Certificate{
+			SerialNumber: new(big.Int).SetBytes(append([]byte{1}, serial[:15]...)),
+			Subject:      pkix.Name{CommonName: "Gatehouse token signing"},
+			NotBefore:    notBefore, NotAfter: notAfter,
+			KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
+		}
+		if der, err = x509.CreateCertificate(rand.Reader, tmpl, tmpl, private.Public(), private); err != nil {
+			return SigningKey{}, fmt.Errorf("certify a signing key: %w", err)
+		}
 	}
 	return NewSigningKey(Key{
 		ID: thumbprint(der), Tenant: tenant, Purpose: purpose, Alg: alg, Public: private.Public(),

@@ -116,7 +116,7 @@ func (a *audience) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	if len(l) != 1 {
-		return fmt.Errorf("%w: %d audiences", ErrMalformed, len(l))
+		return fmt.Errorf("%w: %d", ErrAudiences, len(l))
 	}
 	*a = audience(l[0])
 	return nil

@@ -53,8 +53,12 @@ var (
 	ErrIssuer = fmt.Errorf("%w: wrong issuer", ErrInvalid)
 	// ErrSubject means another subject than the one wanted.
 	ErrSubject = fmt.Errorf("%w: wrong subject", ErrInvalid)
+	// ErrSubjectCase means a subject that differs in letter case alone.
+	ErrSubjectCase = fmt.Errorf("%w in its letter case", ErrSubject)
 	// ErrAudience means that it was made for somebody else.
 	ErrAudience = fmt.Errorf("%w: wrong audience", ErrInvalid)
+	// ErrAudiences means that a foreign token is not for exactly one audience.
+	ErrAudiences = fmt.Errorf("%w: not one audience", ErrMalformed)
 	// ErrExpired means that it is not valid at this instant: expired, not yet
 	// valid, or valid for longer than any token may be.
 	ErrExpired = fmt.Errorf("%w: outside its time", ErrInvalid)

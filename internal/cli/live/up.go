@@ -27,7 +27,7 @@ import (
 // houseFlags are the flags of the commands that run a house.
 type houseFlags struct {
 	dir, listen, webhook, proxy, authority, domain, kube string
-	names                                                []string
+	names, private                                       []string
 	endpoints                                            []string
 	etcdCert, etcdKey, etcdCA                            string
 	maxAge                                               time.Duration
@@ -43,6 +43,7 @@ func (h *houseFlags) register(cmd *cobra.Command, proxy string) {
 	f.StringVar(&h.proxy, "proxy-listen", proxy, "loopback `address` of the proxy for Azure clients (gatehouse shell), or off")
 	f.StringVar(&h.authority, "authority", "", "`URL` by which clients reach the house (default https:// and --listen)")
 	f.StringSliceVar(&h.names, "name", nil, "further host `names` in the serving certificate")
+	f.StringSliceVar(&h.private, "private-issuer", nil, "`hosts` (host or host:port) of token issuers that may be in the own network")
 	f.StringVar(&h.domain, "domain", "gatehouse.local", "`domain` of the tenant that a first start makes")
 	f.StringSliceVar(&h.endpoints, "etcd", nil, "`URLs` of an etcd that is run elsewhere, instead of the embedded one")
 	f.StringVar(&h.etcdCert, "etcd-cert-file", "", "client certificate `file` for --etcd")
@@ -60,7 +61,7 @@ func (h *houseFlags) config(env *cli.Env, log *slog.Logger) house.Config {
 		dir = DataDir(env.Getenv)
 	}
 	conf := house.Config{Dir: dir, Listen: h.listen, WebhookListen: h.webhook, ProxyListen: h.proxy, Authority: strings.TrimSuffix(h.authority, "/"),
-		Names: h.names, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, AcceptLoss: h.acceptLoss, ResumeIssuing: h.resume, Log: log}
+		Names: h.names, PrivateIssuers: h.private, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, AcceptLoss: h.acceptLoss, ResumeIssuing: h.resume, Log: log}
 	if h.proxy == "off" {
 		conf.ProxyListen = ""
 	}

@@ -63,6 +63,9 @@ type Config struct {
 	Live func(context.Context, token.Claims) (bool, error)
 	// ChangePassword sets a user's password and ends his sessions.
 	ChangePassword func(ctx context.Context, by, user principal.ID, password string) error
+	// CheckIssuer refuses an issuer that a federated credential must not name; nil
+	// refuses none.
+	CheckIssuer func(issuer string) error
 	// Ring holds the signing keys.
 	Ring Ring
 	// AdminKubeconfig issues a local administrator's certificate of a cluster to a

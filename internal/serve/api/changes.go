@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
@@ -59,6 +60,9 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 	if err := notMirrored(s.est, c.Ops); err != nil {
 		return err
 	}
+	if err := d.checkIssuers(c.Ops); err != nil {
+		return err
+	}
 	if in.IfRevision != 0 {
 		if err := d.unchanged(&c, in.IfRevision); err != nil {
 			return err
@@ -69,6 +73,18 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 		return err
 	}
 	return serve.JSON(w, http.StatusOK, wire.Changed{Revision: rev})
+}
+
+// checkIssuers refuses credentials of issuers that the house would not ask.
+func (d *Door) checkIssuers(ops []estate.Op) error {
+	for _, op := range ops {
+		if f, ok := op.Put.(directory.FederatedCredential); ok && d.conf.CheckIssuer != nil {
+			if err := d.conf.CheckIssuer(f.Issuer); err != nil {
+				return fmt.Errorf("federated credential %q: %w", f.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // unchanged makes c depend on every record that it touches being no newer than a

@@ -78,7 +78,7 @@ func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 	}
 	mi := resource.IdentityRef{Resource: identity.Resource, Object: identity.ID}
 	federated := func(owner directory.AppID) wire.Op {
-		return put(t, directory.FederatedCredential{Owner: owner, Name: "x", Issuer: "https://evil.example", Subject: "s", Audiences: []string{"a"}})
+		return put(t, directory.FederatedCredential{Owner: owner, Name: "x-1", Issuer: "https://evil.example", Subject: "s", Audiences: []string{"a"}})
 	}
 	member := func(group, who principal.ID) wire.Op {
 		return put(t, directory.Membership{Group: group, Member: who})

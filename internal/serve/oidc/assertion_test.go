@@ -158,7 +158,7 @@ func TestClientAssertions(t *testing.T) {
 		{"not a token", certificateForm("a.b.c"), 401, 50027},
 		{"of another type", certificateForm(c.assertion(w, nil), "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"), 400, 900144},
 		{"without a type", certificateForm(c.assertion(w, nil), "client_assertion_type", ""), 400, 900144},
-		{"federated: of another issuer", certificateForm(c.assertion(w, map[string]any{"iss": "https://oidc.cluster.example", "sub": "system:serviceaccount:a:b"})), 401, 700211},
+		{"federated: of another issuer", certificateForm(c.assertion(w, map[string]any{"iss": "https://oidc.cluster.example", "sub": "system:serviceaccount:a:b"})), 401, 70025},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := postTo(t, w.server, tokenPath(tid), tt.form)

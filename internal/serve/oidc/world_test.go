@@ -89,6 +89,7 @@ type world struct {
 	clock    *clock
 	store    *store.Store
 	kv       store.KV
+	foreign  *foreigners
 	issuer   *issue.Issuer
 	ring     *keys.Ring
 	server   *httptest.Server
@@ -100,7 +101,7 @@ func newWorld(t testing.TB) *world { return newWorldOn(t, new(store.Memory), tok
 
 func newWorldOn(t testing.TB, kv store.KV, alg string) *world {
 	t.Helper()
-	w := &world{t: t, clock: new(clock), kv: kv}
+	w := &world{t: t, clock: new(clock), kv: kv, foreign: newForeigners()}
 	w.store, w.ring, w.issuer, w.server = w.replica(alg)
 	w.replicas = []*httptest.Server{w.server}
 
@@ -160,7 +161,7 @@ func (w *world) replica(alg string) (*store.Store, *keys.Ring, *issue.Issuer, *h
 	if err != nil {
 		t.Fatal(err)
 	}
-	iss, err := issue.New(issue.Config{State: s, Keys: ring, Authority: authority, Now: w.clock.Now})
+	iss, err := issue.New(issue.Config{State: s, Keys: ring, Foreign: w.foreign, Authority: authority, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

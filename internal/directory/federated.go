@@ -1,0 +1,73 @@
+package directory
+
+import (
+	"net/url"
+
+	"github.com/gatehouse-io/gatehouse/internal/record"
+)
+
+// A FederatedCredential lets a token of another issuer speak for an application
+// or a managed identity. Issuer, subject and audience are compared byte for byte;
+// no character in them is special.
+type FederatedCredential struct {
+	Owner     AppID    `json:"owner"`
+	Name      string   `json:"name"`
+	Issuer    string   `json:"issuer"`
+	Subject   string   `json:"subject"`
+	Audiences []string `json:"audiences"` // exactly one, as in Entra ID
+}
+
+// maxFederated is how long issuer, subject and audience may be, in bytes.
+const maxFederated = 600
+
+// Key implements record.Record.
+func (f FederatedCredential) Key() record.Key {
+	return record.KeyOf(record.FederatedCredential, f.Owner.String(), f.Name)
+}
+
+// Validate implements record.Record. Whether the issuer may be asked for its keys
+// depends on the house; see package trust.
+func (f FederatedCredential) Validate() error {
+	switch {
+	case f.Owner.IsZero():
+		return record.Invalid("federated credential %q has no owner", f.Name)
+	case !validCredentialName(f.Name):
+		return record.Invalid("Federated identity credential name '%.200s' is invalid. It has 3 to 120 letters, digits, '-' and '_', and begins with a letter or digit.", f.Name)
+	case len(f.Audiences) != 1:
+		return record.Invalid("Federated identity credentials must have exactly one audience.")
+	}
+	for _, p := range []struct{ what, text string }{{"issuer", f.Issuer}, {"subject", f.Subject}, {"audience", f.Audiences[0]}} {
+		if !comparable(p.text) {
+			return record.Invalid("federated credential %q: the %s %.700q does not have 1 to %d printable ASCII characters, or has blanks at its ends", f.Name, p.what, p.text, maxFederated)
+		}
+	}
+	if u, err := url.Parse(f.Issuer); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return record.Invalid("federated credential %q: issuer %q is not a plain https URL", f.Name, f.Issuer)
+	}
+	return nil
+}
+
+func validCredentialName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alnum && (i == 0 || c != '-' && c != '_') {
+			return false
+		}
+	}
+	return len(name) >= 3 && len(name) <= 120
+}
+
+// comparable reports whether a text has one spelling that people can see: others
+// look like another one, and could never be in a token that is accepted.
+func comparable(s string) bool {
+	if s == "" || len(s) > maxFederated || s[0] == ' ' || s[len(s)-1] == ' ' {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
