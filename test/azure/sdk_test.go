@@ -1,0 +1,106 @@
+package azure_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gatehouse-io/gatehouse/internal/sample"
+	"github.com/gatehouse-io/gatehouse/test/azure"
+)
+
+// program is ./sdk, built once.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "gatehouse-sdk-")
+	if err != nil {
+		return "", err
+	}
+	built := filepath.Join(dir, "sdk")
+	out, err := exec.Command("go", "build", "-o", built, "./sdk").CombinedOutput()
+	if err != nil {
+		return "", &exec.Error{Name: string(out), Err: err}
+	}
+	return built, nil
+})
+
+// asApp is the environment by which the SDKs know who they are.
+func asApp(desk *azure.Desk, id, secret string) {
+	desk.Env = append(desk.Env, "AZURE_TENANT_ID="+desk.House.Operator.Tenant.String(), "AZURE_CLIENT_ID="+id, "AZURE_CLIENT_SECRET="+secret)
+}
+
+func asOperator(desk *azure.Desk) {
+	asApp(desk, desk.House.Operator.ClientID.String(), desk.House.Operator.Secret)
+}
+
+// people of the sample estate.
+const (
+	fayeID = "a0000000-0000-4000-8000-000000000002"
+	jetID  = "a0000000-0000-4000-8000-000000000003"
+)
+
+func settings(desk *azure.Desk, more ...string) {
+	desk.Env = append(desk.Env, "SDK_SUBSCRIPTION="+subscription, "SDK_SCOPE="+sample.Subscription+"/resourceGroups/MyResourceGroup", "SDK_GROUP=MyResourceGroup",
+		"SDK_PRINCIPAL="+fayeID, "SDK_OTHER="+jetID)
+	desk.Env = append(desk.Env, more...)
+}
+
+// play runs a play of ./sdk and compares what it says.
+func play(t *testing.T, desk *azure.Desk, name string, want ...string) {
+	t.Helper()
+	sdk, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := desk.Run(t, sdk, name)
+	got := strings.Split(strings.TrimSpace(res.Out), "\n")
+	if res.Code != 0 {
+		t.Fatalf("%s: exit code %d\n%s%s", name, res.Code, res.Out, res.Err)
+	}
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("%s says\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+func TestTheSDKForGoGetsTokens(t *testing.T) {
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{}).Desk(t)
+	asOperator(desk)
+	settings(desk, "SDK_USER="+ed, "SDK_PASSWORD="+desk.House.Password)
+	play(t, desk, "credentials",
+		"ClientSecretCredential: a token of 3 parts until later",
+		"EnvironmentCredential: a token of 3 parts until later",
+		"DefaultAzureCredential: a token of 3 parts until later",
+		"UsernamePasswordCredential: a token of 3 parts until later",
+		"a wrong secret: refused")
+}
+
+func TestTheSDKForGoAssignsRoles(t *testing.T) {
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{}).Desk(t)
+	asOperator(desk)
+	settings(desk, "SDK_NAME1=11110000-0000-4000-8000-000000000001", "SDK_NAME2=11110000-0000-4000-8000-000000000002")
+	play(t, desk, "roles",
+		"role: Azure Kubernetes Service RBAC Reader, BuiltInRole",
+		"create: by the SDK for Go for a User",
+		"create it again under another name: 409 RoleAssignmentExists",
+		"give it to somebody else: 400 RoleAssignmentUpdateNotPermitted",
+		"give it to nobody: 400 PrincipalNotFound",
+		"list: it is there 1 times",
+		"get: the same: true",
+		"get it after its deletion: 404 RoleAssignmentNotFound",
+		"deny assignments: 0")
+}
+
+func TestTheSDKForGoIsToldWhyItIsRefused(t *testing.T) { // AZ-14
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{}).Desk(t)
+	app := desk.House.NewApp(t, "nobody much")
+	asApp(desk, app.AppID.String(), app.Secret)
+	settings(desk, "SDK_NAME1=11110000-0000-4000-8000-000000000003", "SDK_PRINCIPAL="+app.Principal.String())
+	play(t, desk, "refused", "make oneself Owner: 403 AuthorizationFailed")
+}
