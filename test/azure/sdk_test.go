@@ -70,7 +70,7 @@ func TestTheSDKForGoGetsTokens(t *testing.T) {
 	t.Parallel()
 	desk := azure.Shared(t, azure.Options{}).Desk(t)
 	asOperator(desk)
-	settings(desk, "SDK_USER="+ed, "SDK_PASSWORD="+desk.House.Password)
+	settings(desk, "SDK_USER="+penny, "SDK_PASSWORD="+desk.House.Password)
 	play(t, desk, "credentials",
 		"ClientSecretCredential: a token of 3 parts until later",
 		"EnvironmentCredential: a token of 3 parts until later",
