@@ -24,6 +24,7 @@ var floors = [][]string{
 	{"internal/record", "internal/scope", "internal/principal", "internal/manifest/nearest"},
 	{"internal/directory", "internal/azurerbac/condition", "internal/pki", "internal/pfx", "internal/rehearsal"},
 	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token", "internal/vault"},
+	{"internal/directoryrole"},
 	{"internal/estate"},
 	{"internal/decide", "internal/manifest", "internal/inject"},
 	{"internal/manifest/corpus", "internal/store", "internal/sample"},

@@ -30,6 +30,14 @@ func describeRecord(est *estate.Snapshot, rec record.Record) string {
 		return kind + " " + r.DisplayName
 	case directory.ManagedIdentity:
 		return kind + " " + r.DisplayName
+	case directory.RoleAssignment:
+		at := ""
+		if !r.Object.IsZero() {
+			at = " for " + objectName(est, r.Object)
+		}
+		return fmt.Sprintf("%s of %q to %s%s", kind, directoryRoleName(r.Role), names(est, []principal.ID{r.Principal}), at)
+	case directory.Ownership:
+		return fmt.Sprintf("%s of %s by %s", kind, objectName(est, r.Object), names(est, []principal.ID{r.Owner}))
 	case resource.Cluster:
 		return kind + " " + clusterName(r)
 	case azurerbac.Definition:

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/manifest/nearest"
@@ -190,6 +191,12 @@ func place(est *estate.Snapshot, text string) string {
 	if c, ok := est.Cluster(at); ok {
 		return clusterName(c)
 	}
+	if t, object, ok := directory.CutPlace(at); ok {
+		if object.IsZero() {
+			return "directory " + tenantName(est, t)
+		}
+		return objectName(est, object)
+	}
 	switch at.Type() {
 	case "":
 		return "/"
@@ -207,4 +214,16 @@ func place(est *estate.Snapshot, text string) string {
 		return "management group " + at.Name()
 	}
 	return text
+}
+
+// objectName names an object of a directory with what it is.
+func objectName(est *estate.Snapshot, id principal.ID) string {
+	if a, ok := est.ApplicationByID(id); ok {
+		return "application " + a.DisplayName
+	}
+	if p, ok := est.Principal(id); ok {
+		return map[principal.Kind]string{principal.User: "user", principal.Group: "group", principal.ServicePrincipal: "service principal",
+			principal.ManagedIdentity: "managed identity"}[p.Kind] + " " + p.Name
+	}
+	return "object " + id.String()
 }

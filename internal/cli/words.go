@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
 
@@ -18,6 +21,12 @@ func grantText(est *estate.Snapshot, g *wire.Grant) string {
 	switch g.Source {
 	case "roleAssignment":
 		return fmt.Sprintf("role %q at %s (role assignment %s)", orMissing(g.Role, g.RoleID), place(est, g.Scope), g.ID)
+	case "directoryRole":
+		return fmt.Sprintf("directory role %q at %s", orMissing(g.Role, g.RoleID), place(est, g.Scope))
+	case "ownership":
+		return "ownership of " + place(est, g.Scope)
+	case "default":
+		return fmt.Sprintf("what everybody has by default at %s (%s)", place(est, g.Scope), g.Role)
 	case "denyAssignment":
 		return fmt.Sprintf("deny assignment %q at %s (%s)", g.Name, place(est, g.Scope), g.ID)
 	case "binding":
@@ -27,6 +36,13 @@ func grantText(est *estate.Snapshot, g *wire.Grant) string {
 		return fmt.Sprintf("RoleBinding %s to %s in namespace %s of %s", g.Name, g.Role, g.Namespace, place(est, g.Scope))
 	}
 	return g.Source
+}
+
+func directoryRoleName(id directory.RoleID) string {
+	if role, ok := directoryrole.Get(id); ok {
+		return role.RoleName
+	}
+	return id.String()
 }
 
 func orMissing(name, id string) string {
@@ -83,6 +99,11 @@ func timeFrame(g *wire.Grant) string {
 
 // fixCommand is the command that makes the smallest fix.
 func fixCommand(q query, fix *wire.Fix) string {
+	if at, err := scope.Parse(fix.Scope); err == nil && fix.Role != "" {
+		if _, _, ok := directory.CutPlace(at); ok {
+			return fmt.Sprintf("gatehouse directory-role assign %q %s", fix.Role, q.who.label)
+		}
+	}
 	if fix.Role != "" {
 		return fmt.Sprintf("gatehouse assignment create --role %q --principal %q --scope %s", fix.Role, q.who.label, fix.Scope)
 	}

@@ -179,9 +179,9 @@ func admits(est *estate.Snapshot, q *question, at scope.Scope, tenant directory.
 }
 
 // covering yields the grants of one subject that are at or above the place of
-// the request: deny assignments first, then role assignments, then bindings. who
-// is nil for a subject that is no principal. Every question of this package is
-// asked through it.
+// the request: deny assignments first, then roles of Azure and of the directory,
+// then bindings. who is nil for a subject that is no principal. Every question of
+// this package is asked through it.
 func covering(est *estate.Snapshot, req *Request, q *question, who *estate.Resolved, yield func(*estate.Grant) bool) {
 	each := func(list []*estate.Grant) bool {
 		for _, g := range list {
@@ -208,6 +208,7 @@ func covering(est *estate.Snapshot, req *Request, q *question, who *estate.Resol
 				return
 			}
 		}
+		each(est.Implied(who.Principal, req.Scope))
 		return
 	}
 	c, ns := who.On(req.Scope), req.Kube.Namespace

@@ -1,9 +1,12 @@
 package decide
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -25,7 +28,8 @@ type Considered struct {
 // A Fix is the smallest change known that would grant a refused request: a role
 // of the least reach, assigned or bound at the place asked about.
 type Fix struct {
-	// Role is an Azure role; ClusterRole the name of a Kubernetes one. One is set.
+	// Role is a role of Azure or of the directory; ClusterRole the name of a
+	// Kubernetes one. One is set.
 	Role        *azurerbac.Role
 	ClusterRole string
 	Scope       scope.Scope
@@ -98,9 +102,11 @@ func Explain(est *estate.Snapshot, req Request) Explanation {
 func elsewhere(req *Request, q *question, who *estate.Resolved) func(func(*estate.Grant) bool) {
 	return func(yield func(*estate.Grant) bool) {
 		if q.azure {
-			for _, g := range who.Azure {
-				if !yield(g) {
-					return
+			for _, list := range [...][]*estate.Grant{who.Azure, who.Directory} {
+				for _, g := range list {
+					if !yield(g) {
+						return
+					}
 				}
 			}
 		}
@@ -157,7 +163,11 @@ func (e *Explanation) miss(est *estate.Snapshot, req *Request, q *question) {
 		}
 	}
 	if e.AzureCounts {
-		if role := leastRole(est, q); role != nil {
+		roles, measure := est.Definitions(), func(role *azurerbac.Role) int { return reach(role, q.data) }
+		if _, _, ok := directory.CutPlace(req.Scope); ok {
+			roles, measure = directoryrole.All(), directoryrole.Reach
+		}
+		if role := leastRole(roles, q, measure); role != nil {
 			e.Fix = &Fix{Role: role, Scope: q.target(req)}
 			return
 		}
@@ -172,18 +182,18 @@ func (e *Explanation) miss(est *estate.Snapshot, req *Request, q *question) {
 	}
 }
 
-// leastRole returns the role that covers the operation and least besides: the
-// fewest operations of the catalogue, then the first by name.
-func leastRole(est *estate.Snapshot, q *question) *azurerbac.Role {
+// leastRole returns the role that covers the operation and least besides, by some
+// measure, then the first by name.
+func leastRole(roles iter.Seq[*azurerbac.Role], q *question, measure func(*azurerbac.Role) int) *azurerbac.Role {
 	var (
 		best  *azurerbac.Role
 		least int
 	)
-	for role := range est.Definitions() {
+	for role := range roles {
 		if !roleCovers(role, q.action(), q.data) {
 			continue
 		}
-		if n := reach(role, q.data); best == nil || n < least {
+		if n := measure(role); best == nil || n < least {
 			best, least = role, n
 		}
 	}

@@ -62,24 +62,27 @@ func judge(req *Request, q *question, g *estate.Grant) Outcome {
 			return OtherAction
 		}
 		return judgeDeny(req, q, g)
-	case g.Assigned != nil:
-		return judgeAssigned(req, q, g)
+	case g.Role != nil:
+		return judgeRole(req, q, g)
 	}
 	return OtherAction
 }
 
-func judgeAssigned(req *Request, q *question, g *estate.Grant) Outcome {
+func judgeRole(req *Request, q *question, g *estate.Grant) Outcome {
 	best := OtherAction
 	for i := range g.Role.Permissions {
 		p := &g.Role.Permissions[i]
 		if !covers(p, &g.Role.Definition.Permissions[i], q) {
 			continue
 		}
-		out := window(g.Assigned, req.Now)
+		out := Covers
+		if g.Assigned != nil {
+			out = window(g.Assigned, req.Now)
+		}
 		if out == Covers {
 			out = holds(req, q, g, p.Condition)
 		}
-		if out == Covers {
+		if out == Covers && g.Assigned != nil {
 			out = holds(req, q, g, g.Assigned.Expr)
 		}
 		if out == Covers {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -41,6 +42,11 @@ func WhoCan(est *estate.Snapshot, req Request) []Holder {
 					w.take(&estate.Grant{Holder: a.Principal, Scope: a.Scope, Assigned: a, Role: role})
 				}
 			}
+		}
+	}
+	if !q.kube {
+		for g := range est.DirectoryGrantsAt(req.Scope) {
+			w.take(g)
 		}
 	}
 	if q.kube && req.Only != Azure {
@@ -164,6 +170,9 @@ func conditional(g *estate.Grant) bool {
 func (w *whoCan) add(g *estate.Grant, p estate.Principal, via []principal.ID, personal bool) {
 	if w.seen[p.ID] || p.Disabled || !admits(w.est, w.q, w.req.Scope, p.Tenant) {
 		return
+	}
+	if t, _, _ := directory.CutPlace(g.Scope); g.Given != nil && t != p.Tenant {
+		return // a role of a directory is nothing to strangers in a group that has it
 	}
 	if personal || w.doubt {
 		req := w.req

@@ -53,6 +53,8 @@ type User struct {
 	UserPrincipalName string       `json:"userPrincipalName"`
 	DisplayName       string       `json:"displayName,omitzero"`
 	Mail              string       `json:"mail,omitzero"`
+	// MailNickname is a second short name, which nothing in this house is decided by.
+	MailNickname string `json:"mailNickname,omitzero"`
 	// Guest is set for people of another organisation.
 	Guest    bool `json:"guest,omitzero"`
 	Disabled bool `json:"disabled,omitzero"`
@@ -69,6 +71,12 @@ type Group struct {
 	Tenant      TenantID     `json:"tenant"`
 	DisplayName string       `json:"displayName"`
 	Description string       `json:"description,omitzero"`
+	// MailNickname is a second short name, which nothing in this house is decided by.
+	MailNickname string `json:"mailNickname,omitzero"`
+	// RoleAssignable is set for a group that may have roles of the directory. Who
+	// is in it is decided by those who give out such roles, from its first day on;
+	// so it cannot be set later, and no group can be in it.
+	RoleAssignable bool `json:"roleAssignable,omitzero"`
 }
 
 // A Membership says that Member is directly in Group.
@@ -170,12 +178,18 @@ func (u User) Validate() error {
 	if canonical != u.UserPrincipalName {
 		return record.Invalid("user principal name %q is not in its canonical form %q", u.UserPrincipalName, canonical)
 	}
+	if err := CheckNickname(u.MailNickname); err != nil {
+		return err
+	}
 	return CheckName("display name", u.DisplayName, true)
 }
 
 func (g Group) Validate() error {
 	if g.ID.IsZero() || g.Tenant.IsZero() {
 		return record.Invalid("group %q without id or tenant", g.DisplayName)
+	}
+	if err := CheckNickname(g.MailNickname); err != nil {
+		return err
 	}
 	return CheckName("group name", g.DisplayName, false)
 }
@@ -255,6 +269,20 @@ func lower(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// CheckNickname refuses what cannot be the local part of a mail address, at most
+// 64 characters of ASCII. The empty nickname is none.
+func CheckNickname(name string) error {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || strings.IndexByte(`@()\[]";:<>,`, c) >= 0 {
+			return record.Invalid("mail nickname %.80q has the character %q", name, c)
+		}
+	}
+	if len(name) > 64 {
+		return record.Invalid("mail nickname %.80q is longer than 64 characters", name)
+	}
+	return CheckName("mail nickname", name, true)
 }
 
 // CheckName refuses names that could pass for something else: those of the

@@ -81,6 +81,10 @@ func (e *editor) put(r record.Record) error {
 		err = e.putIdentity(r)
 	case directory.Membership:
 		e.putMembership(r)
+	case directory.RoleAssignment:
+		e.putDirectoryRole(r)
+	case directory.Ownership:
+		e.putOwnership(r)
 	case directory.Application:
 		err = e.putApplication(r)
 	case directory.FederatedCredential:
@@ -143,8 +147,13 @@ func (e *editor) remove(key record.Key) error {
 		e.forget(r.ID)
 	case directory.Membership:
 		e.removeMembership(r)
+	case directory.RoleAssignment:
+		e.removeDirectoryRole(r)
+	case directory.Ownership:
+		e.removeOwnership(r)
 	case directory.Application:
 		e.world().apps.remove(r.AppID)
+		e.world().appOf.remove(r.ID)
 	case directory.FederatedCredential:
 		list, _ := e.s.feds.get(r.Owner)
 		if list = without(list, func(f directory.FederatedCredential) bool { return f.Name == r.Name }); len(list) == 0 {
@@ -190,9 +199,10 @@ func (e *editor) edit(id principal.ID, change func(n *node)) {
 			return
 		}
 		next.rec, next.kind, next.memberOf, next.assigned = old.rec, old.kind, old.memberOf, old.assigned
+		next.roles, next.owns = old.roles, old.owns
 	}
 	change(next)
-	if next.rec == nil && len(next.memberOf) == 0 && len(next.assigned) == 0 {
+	if next.rec == nil && len(next.memberOf) == 0 && len(next.assigned) == 0 && len(next.roles) == 0 && len(next.owns) == 0 {
 		e.s.nodes.remove(id)
 		return
 	}
@@ -205,6 +215,11 @@ func (e *editor) putPrincipal(id principal.ID, kind principal.Kind, r record.Rec
 	} else if ok && n.rec != nil && tenantOf(n.rec) != tenantOf(r) {
 		// What it was given was given to somebody of that tenant (DIR-14).
 		return fmt.Errorf("tenant of a principal: %w", ErrImmutable)
+	}
+	if old, ok := e.s.Group(id); ok {
+		if g, ok := r.(directory.Group); ok && old.RoleAssignable != g.RoleAssignable {
+			return fmt.Errorf("whether group %s may have directory roles: %w", id, ErrImmutable)
+		}
 	}
 	e.edit(id, func(n *node) { n.rec, n.kind = r, kind })
 	return nil
@@ -340,14 +355,32 @@ func (e *editor) putMembership(m directory.Membership) {
 			n.memberOf = extend(e, n.memberOf, m.Group)
 		}
 	})
-	set, ok := e.s.members.get(m.Group)
+	e.join(&e.s.members, m.Group, m.Member)
+}
+
+// join adds to the set of an object.
+func (e *editor) join(sets *table[principal.ID, *memberSet], of, id principal.ID) {
+	set, ok := sets.get(of)
 	switch {
 	case ok && e.bulk:
-		set.add(m.Member)
+		set.add(id)
 	case ok:
-		e.s.members.set(m.Group, set.with(m.Member))
+		sets.set(of, set.with(id))
 	default:
-		e.s.members.set(m.Group, &memberSet{ids: []principal.ID{m.Member}})
+		sets.set(of, &memberSet{ids: []principal.ID{id}})
+	}
+}
+
+// leave takes out of the set of an object.
+func leave(sets *table[principal.ID, *memberSet], of, id principal.ID) {
+	set, ok := sets.get(of)
+	if !ok {
+		return
+	}
+	if set = set.without(id); len(set.ids) == 0 {
+		sets.remove(of)
+	} else {
+		sets.set(of, set)
 	}
 }
 
@@ -355,13 +388,7 @@ func (e *editor) removeMembership(m directory.Membership) {
 	e.edit(m.Member, func(n *node) {
 		n.memberOf = without(n.memberOf, func(g principal.ID) bool { return g == m.Group })
 	})
-	if set, ok := e.s.members.get(m.Group); ok {
-		if set = set.without(m.Member); len(set.ids) == 0 {
-			e.s.members.remove(m.Group)
-		} else {
-			e.s.members.set(m.Group, set)
-		}
-	}
+	leave(&e.s.members, m.Group, m.Member)
 }
 
 // putCluster refuses a cluster that says it is another one: who verifies a token
@@ -547,27 +574,26 @@ func (e *editor) checkRefers(r record.Record) error {
 	s := e.s
 	switch r := r.(type) {
 	case directory.User:
-		return s.wantTenant(r.Tenant)
+		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID))
 	case directory.Group:
-		return s.wantTenant(r.Tenant)
+		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID))
 	case directory.ServicePrincipal:
-		return s.wantTenant(r.Tenant)
+		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID))
 	case directory.ManagedIdentity:
-		return s.wantTenant(r.Tenant)
+		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID), s.wantOneClient(r.ClientID))
 	case directory.Application:
-		return s.wantTenant(r.Tenant)
+		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID), s.wantOneClient(r.AppID))
 	case directory.FederatedCredential:
 		_, app := s.Application(r.Owner)
 		if _, identity := s.ManagedIdentityByClient(r.Owner); !app && !identity {
 			return fmt.Errorf("application or managed identity %s: %w", r.Owner, ErrUnknown)
 		}
 	case directory.Membership:
-		if _, ok := s.Group(r.Group); !ok {
-			return fmt.Errorf("group %s: %w", r.Group, ErrUnknown)
-		}
-		if _, ok := s.Principal(r.Member); !ok {
-			return fmt.Errorf("member %s: %w", r.Member, ErrUnknown)
-		}
+		return s.checkMembership(r)
+	case directory.RoleAssignment:
+		return s.checkDirectoryRole(r)
+	case directory.Ownership:
+		return s.checkOwnership(r)
 	case resource.ManagementGroup:
 		return s.wantManagementGroup(r.Parent)
 	case resource.Subscription:

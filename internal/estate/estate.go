@@ -51,6 +51,8 @@ type Snapshot struct {
 	byClient table[directory.AppID, principal.ID] // managed identities by client id
 	members  table[principal.ID, *memberSet]      // direct members of a group
 	feds     table[directory.AppID, []directory.FederatedCredential]
+	roles    table[directory.RoleAssignment, struct{}]
+	owners   table[principal.ID, *memberSet] // of an application, service principal or group
 	groups   table[scope.Scope, *resource.Group]
 	others   table[scope.Scope, *resource.Other]
 	global   table[globalName, scope.Scope]   // of resources whose names are unique in the world
@@ -91,6 +93,8 @@ type node struct {
 	kind     principal.Kind
 	memberOf []principal.ID
 	assigned []*Assigned
+	roles    []directory.RoleAssignment // of the directory
+	owns     []principal.ID
 	resolved atomic.Pointer[Resolved]
 	grants   atomic.Pointer[shared]
 }
@@ -125,6 +129,8 @@ func newSnapshot(bulk bool) *Snapshot {
 		byClient: newTable[directory.AppID, principal.ID](bulk),
 		members:  newTable[principal.ID, *memberSet](bulk),
 		feds:     newTable[directory.AppID, []directory.FederatedCredential](bulk),
+		roles:    newTable[directory.RoleAssignment, struct{}](bulk),
+		owners:   newTable[principal.ID, *memberSet](bulk),
 		groups:   newTable[scope.Scope, *resource.Group](bulk),
 		others:   newTable[scope.Scope, *resource.Other](bulk),
 		global:   newTable[globalName, scope.Scope](bulk),
@@ -143,10 +149,14 @@ func (s *Snapshot) freeze() {
 	s.spOf.freeze()
 	s.byClient.freeze()
 	s.members.freeze()
-	for _, m := range s.members.all() {
-		m.freeze()
+	s.owners.freeze()
+	for _, sets := range []*table[principal.ID, *memberSet]{&s.members, &s.owners} {
+		for _, m := range sets.all() {
+			m.freeze()
+		}
 	}
 	s.feds.freeze()
+	s.roles.freeze()
 	s.groups.freeze()
 	s.others.freeze()
 	s.global.freeze()
@@ -196,6 +206,9 @@ func (s *Snapshot) Apply(revision int64, ops ...Op) (*Snapshot, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
+	if err := next.keepsAdministrators(s); err != nil {
+		return nil, err
+	}
 	return &next, nil
 }
 
@@ -241,6 +254,16 @@ func (s *Snapshot) ofKind(kind record.Kind) []record.Record {
 		for _, list := range s.feds.all() {
 			for _, f := range list {
 				out = append(out, f)
+			}
+		}
+	case record.DirectoryRoleAssignment:
+		for a := range s.roles.all() {
+			out = append(out, a)
+		}
+	case record.Ownership:
+		for object, set := range s.owners.all() {
+			for _, owner := range set.ids {
+				out = append(out, directory.Ownership{Object: object, Owner: owner})
 			}
 		}
 	case record.ResourceGroup:
@@ -297,6 +320,21 @@ func (s *Snapshot) Get(key record.Key) (record.Record, bool) {
 			return nil, false
 		}
 		return list[i], true
+	case record.DirectoryRoleAssignment:
+		a, err := parseRoleAssignment(p)
+		_, ok := s.roles.get(a)
+		if err != nil || !ok {
+			return nil, false
+		}
+		return a, true
+	case record.Ownership:
+		object, err1 := principal.ParseID(p[0])
+		owner, err2 := principal.ParseID(p[1])
+		set, ok := s.owners.get(object)
+		if err1 != nil || err2 != nil || !ok || !set.has(owner) {
+			return nil, false
+		}
+		return directory.Ownership{Object: object, Owner: owner}, true
 	case record.ResourceGroup:
 		return at(&s.groups, parseScope(p[0]))
 	case record.Resource:
@@ -346,6 +384,10 @@ func Decode(kind record.Kind, data []byte) (record.Record, error) {
 		return decode[directory.ManagedIdentity](data)
 	case record.FederatedCredential:
 		return decode[directory.FederatedCredential](data)
+	case record.DirectoryRoleAssignment:
+		return decode[directory.RoleAssignment](data)
+	case record.Ownership:
+		return decode[directory.Ownership](data)
 	case record.ManagementGroup:
 		return decode[resource.ManagementGroup](data)
 	case record.Subscription:

@@ -472,8 +472,12 @@ func (s *Snapshot) Dependents(key record.Key) []record.Key {
 				out = append(out, without(s.below(m.Resource), func(k record.Key) bool { return k == key })...)
 			}
 		}
+		out = append(out, s.directoryDependents(id)...)
 	case record.Application:
 		app, _ := parseAppID(p[0])
+		if a, ok := s.Application(app); ok {
+			out = append(out, s.directoryDependents(a.ID)...)
+		}
 		for k, id := range s.spOf.all() {
 			if k.app == app {
 				out = append(out, record.KeyOf(record.ServicePrincipal, id.String()))

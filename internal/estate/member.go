@@ -31,6 +31,11 @@ func (m *memberSet) without(id principal.ID) *memberSet {
 	return &memberSet{without(m.ids, func(x principal.ID) bool { return x == id })}
 }
 
+func (m *memberSet) has(id principal.ID) bool {
+	_, found := slices.BinarySearchFunc(m.ids, id, compareIDs)
+	return found
+}
+
 // closure visits every existing group that a principal is in, directly or
 // through other groups, each once. seen is called for every group id that was
 // looked at, whether it exists or not.

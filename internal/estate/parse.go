@@ -1,6 +1,8 @@
 package estate
 
 import (
+	"errors"
+
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
@@ -39,4 +41,8 @@ func parseAssignmentID(s string) (id azurerbac.AssignmentID, err error) {
 func parseDenyID(s string) (id azurerbac.DenyAssignmentID, err error) {
 	err = id.UnmarshalText([]byte(s))
 	return id, err
+}
+
+func parseRoleAssignment(p [3]string) (a directory.RoleAssignment, err error) {
+	return a, errors.Join(a.Principal.UnmarshalText([]byte(p[0])), a.Role.UnmarshalText([]byte(p[1])), a.Object.UnmarshalText([]byte(p[2])))
 }

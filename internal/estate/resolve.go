@@ -21,8 +21,9 @@ import (
 // are cluster-admin, as AKS names it.
 const AdminBinding = "aks-cluster-admin-binding-aad"
 
-// A Grant is one source of access, or of its denial, as the engine sees it.
-// Exactly one of Assigned, Deny and Binding is set.
+// A Grant is one source of access, or of its denial, as the engine sees it. At
+// most one of Assigned, Given, Owned, Deny and Binding is set: what comes by
+// itself, as the rights of a member in his directory do, has a Role alone.
 type Grant struct {
 	// Holder is the principal that the grant names: who asks, or a group he is in.
 	// It is zero for Kubernetes subjects that are no principals, see Subject.
@@ -30,17 +31,23 @@ type Grant struct {
 	Subject  kuberbac.Subject
 	Scope    scope.Scope
 	Assigned *Assigned
-	Role     *azurerbac.Role // of Assigned; never nil with it
+	Given    *directory.RoleAssignment
+	Owned    *directory.Ownership
+	Role     *azurerbac.Role // nil for Deny and Binding alone
 	Deny     *azurerbac.Deny
 	Binding  *kuberbac.Binding
 	Rules    *Rules // of Binding; nil when its role is missing
 }
 
-// Record is the stored record that makes the grant.
+// Record is the stored record that makes the grant; nil for what comes by itself.
 func (g *Grant) Record() record.Record {
 	switch {
 	case g.Assigned != nil:
 		return g.Assigned.Assignment
+	case g.Given != nil:
+		return *g.Given
+	case g.Owned != nil:
+		return *g.Owned
 	case g.Deny != nil:
 		return g.Deny.DenyAssignment
 	case g.Binding != nil:
@@ -66,11 +73,12 @@ type Resolved struct {
 	Principal Principal
 	// Groups is the transitive closure, in order of id.
 	Groups []principal.ID
-	// Azure are role assignments, in order of the principal and then its groups;
-	// Denies are the deny assignments that speak of the principal.
-	Azure, Denies []*Grant
-	byScope       atomic.Pointer[map[scope.Scope][]*Grant]
-	clusters      atomic.Pointer[map[scope.Scope]*ClusterGrants]
+	// Azure are role assignments, in order of the principal and then its groups,
+	// and Directory what was given in the directory, likewise; Denies are the deny
+	// assignments that speak of the principal.
+	Azure, Directory, Denies []*Grant
+	byScope                  atomic.Pointer[map[scope.Scope][]*Grant]
+	clusters                 atomic.Pointer[map[scope.Scope]*ClusterGrants]
 }
 
 // shared are the grants of one node or subject in one world. All principals that
@@ -190,10 +198,13 @@ func (s *Snapshot) resolve(id principal.ID, n *node) *Resolved {
 	r.Groups = s.closure(n, func(g principal.ID, gn *node) {
 		r.nodes = append(r.nodes, nodeVersion{g, gn})
 	})
+	tenant := r.Principal.Tenant
 	r.Azure = append(r.Azure, s.grantsOf(id, n)...)
+	r.Directory = s.directoryGrants(id, n, tenant)
 	for _, g := range r.Groups {
 		gn, _ := s.nodes.get(g)
 		r.Azure = append(r.Azure, s.grantsOf(g, gn)...)
+		r.Directory = append(r.Directory, s.directoryGrants(g, gn, tenant)...)
 	}
 	r.Azure = slices.Clip(r.Azure)
 	for _, d := range s.world.denies {
@@ -252,28 +263,39 @@ func (r *Resolved) denied(d *azurerbac.Deny) (principal.ID, bool) {
 // fewGrants is the number up to which looking at every grant is faster than hashing.
 const fewGrants = 8
 
-// At calls yield with the role assignments of the principal at exactly a scope,
-// until it returns false, and reports whether it never did.
+// At calls yield with the roles of the principal at exactly a scope, those of
+// Azure first, until it returns false, and reports whether it never did.
 func (r *Resolved) At(sc scope.Scope, yield func(*Grant) bool) bool {
-	list := r.Azure
-	if len(list) > fewGrants {
-		m := r.byScope.Load()
-		if m == nil {
-			built := make(map[scope.Scope][]*Grant)
-			for _, g := range r.Azure {
-				built[g.Scope] = append(built[g.Scope], g)
+	if len(r.Azure)+len(r.Directory) > fewGrants {
+		for _, g := range r.indexed()[sc] {
+			if !yield(g) {
+				return false
 			}
-			m = &built
-			r.byScope.Store(m)
 		}
-		list = (*m)[sc]
+		return true
 	}
-	for _, g := range list {
-		if g.Scope == sc && !yield(g) {
-			return false
+	for _, list := range [...][]*Grant{r.Azure, r.Directory} {
+		for _, g := range list {
+			if g.Scope == sc && !yield(g) {
+				return false
+			}
 		}
 	}
 	return true
+}
+
+func (r *Resolved) indexed() map[scope.Scope][]*Grant {
+	if m := r.byScope.Load(); m != nil {
+		return *m
+	}
+	m := make(map[scope.Scope][]*Grant)
+	for _, list := range [...][]*Grant{r.Azure, r.Directory} {
+		for _, g := range list {
+			m[g.Scope] = append(m[g.Scope], g)
+		}
+	}
+	r.byScope.Store(&m)
+	return m
 }
 
 // KubeSubjects are the subjects under which bindings may name a principal: its

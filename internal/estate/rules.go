@@ -228,6 +228,15 @@ func (s *Snapshot) KubeRules(cluster scope.Scope, clusterRole string) *Rules {
 	return s.world.rulesOf(kubeKey{cluster, "", clusterRole})
 }
 
+// BindingsOf returns the stored bindings, of all clusters, that name a subject.
+func (s *Snapshot) BindingsOf(subject kuberbac.Subject) []*kuberbac.Binding {
+	h, ok := s.subjects.get(subject)
+	if !ok {
+		return nil
+	}
+	return h.bindings
+}
+
 // KubeUnread reports whether nothing is known of what a cluster's own roles and
 // bindings grant: the house did not make it, and nobody has read them. Answers
 // about it are not the whole truth then.

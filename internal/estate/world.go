@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
@@ -20,6 +21,7 @@ import (
 type world struct {
 	tenants map[directory.TenantID]*directory.Tenant
 	apps    table[directory.AppID, *directory.Application]
+	appOf   table[principal.ID, directory.AppID] // applications by their object id
 	mgs     map[scope.Scope]*resource.ManagementGroup
 	subs    table[scope.Scope, *resource.Subscription]
 	// clusters and denies are small: thousands at the most.
@@ -56,6 +58,7 @@ func newWorld(bulk bool) *world {
 	return &world{
 		tenants:      make(map[directory.TenantID]*directory.Tenant),
 		apps:         newTable[directory.AppID, *directory.Application](bulk),
+		appOf:        newTable[principal.ID, directory.AppID](bulk),
 		mgs:          make(map[scope.Scope]*resource.ManagementGroup),
 		subs:         newTable[scope.Scope, *resource.Subscription](bulk),
 		clusters:     make(map[scope.Scope]*resource.Cluster),
@@ -70,6 +73,7 @@ func newWorld(bulk bool) *world {
 
 func (w *world) freeze() {
 	w.apps.freeze()
+	w.appOf.freeze()
 	w.subs.freeze()
 	w.roles.freeze()
 	w.kube.freeze()

@@ -82,6 +82,13 @@ func clientOf(est *estate.Snapshot, id directory.AppID) (client, bool) {
 	return client{id: id, name: a.DisplayName, public: a.Public, redirects: a.RedirectURIs}, true
 }
 
+// WellKnown reports whether an application id is that of a client or resource
+// which comes with the house, and is the same in every tenant.
+func WellKnown(id directory.AppID) bool {
+	return slices.ContainsFunc(wellKnownClients, func(c client) bool { return c.id == id }) ||
+		slices.ContainsFunc(wellKnownResources, func(r resource) bool { return r.app == id })
+}
+
 // presence returns the object id by which the client is known in a tenant. It is
 // zero for a client that comes with the house and has no record there.
 func (c client) presence(est *estate.Snapshot, tenant directory.TenantID) (principal.ID, error) {

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
@@ -62,6 +63,9 @@ func newEncoder(seq iter.Seq[record.Record]) *encoder {
 	for d := range estate.New().Definitions() {
 		e.names[d.ID.String()] = d.RoleName
 	}
+	for role := range directoryrole.All() {
+		e.names[role.Definition.ID.String()] = role.RoleName
+	}
 	for _, rec := range all {
 		if id, name := nameOf(rec); id != "" && e.names[id] == "" {
 			e.names[id] = name
@@ -109,6 +113,8 @@ func nameOf(rec record.Record) (id, name string) {
 		if d := n.get("domains"); d != nil && len(d.items) > 0 {
 			return key.Parts[0], d.items[0].text
 		}
+	case key.Kind == record.Application:
+		return n.textOf("id"), n.textOf("displayName")
 	case key.Kind == record.Group, key.Kind == record.ServicePrincipal, key.Kind == record.ManagedIdentity:
 		return key.Parts[0], n.textOf("displayName")
 	}

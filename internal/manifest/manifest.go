@@ -14,7 +14,11 @@
 //	RoleAssignment.principal  a user principal name or a unique display name; so too
 //	                          Membership.group and .member, Group.members,
 //	                          Cluster.adminGroups, DenyAssignment.principals and
-//	                          .excludePrincipals
+//	                          .excludePrincipals, DirectoryRoleAssignment.principal,
+//	                          Ownership.owner
+//	DirectoryRoleAssignment.role  the name of a role of the directory
+//	Ownership.object          the name that only one application or principal has; so
+//	                          too DirectoryRoleAssignment.object
 //	RoleAssignment.id         may be left out: it follows from scope, principal and role
 //	Group.members             a list of direct members, which become Membership records
 //	*.tenant                  a verified domain of the tenant

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/manifest/nearest"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -19,6 +20,7 @@ import (
 type names struct {
 	base       *estate.Snapshot
 	principals map[string][]named // by user principal name and by display name
+	apps       map[string][]named // by display name; their object ids
 	roles      map[string][]named // by role name in lower case
 	clusters   map[string][]named // by name in lower case
 	tenants    map[string][]named // by domain
@@ -38,6 +40,7 @@ func newNames(base *estate.Snapshot, entries []entry) *names {
 	ns := &names{
 		base:       base,
 		principals: make(map[string][]named),
+		apps:       make(map[string][]named),
 		roles:      make(map[string][]named),
 		clusters:   make(map[string][]named),
 		tenants:    make(map[string][]named),
@@ -74,6 +77,11 @@ func (ns *names) addEntry(e entry) {
 			ns.add(ns.principals, upn, who)
 		}
 		ns.add(ns.principals, display, who)
+	case record.Application:
+		if isGUID(id) {
+			ns.written[id] = true
+			ns.add(ns.apps, display, named{id, display, string(e.kind)})
+		}
 	case record.RoleDefinition:
 		name := e.node.textOf("roleName")
 		ns.add(ns.roles, strings.ToLower(name), named{id, name, "role"})
@@ -122,6 +130,11 @@ func (ns *names) addBase() {
 			ns.add(ns.principals, u.DisplayName, who)
 		}
 	}
+	for a := range ns.base.Applications() {
+		if id := a.ID.String(); !ns.written[id] {
+			ns.add(ns.apps, a.DisplayName, named{id, a.DisplayName, string(record.Application)})
+		}
+	}
 }
 
 // principal returns the object id of somebody.
@@ -137,6 +150,43 @@ func (ns *names) principal(text string) (string, error) {
 		}
 	}
 	return one("principal", text, found, maps.Keys(ns.principals))
+}
+
+// object returns the object id of something in a directory: an application or a
+// principal.
+func (ns *names) object(text string) (string, error) {
+	if isGUID(text) {
+		return text, nil
+	}
+	ns.addBase()
+	found := append(slices.Clone(ns.apps[text]), ns.principals[text]...)
+	return one("object of the directory", text, found, func(yield func(string) bool) {
+		for _, m := range []map[string][]named{ns.apps, ns.principals} {
+			for name := range m {
+				if !yield(name) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// directoryRole returns the id of a role of the directory.
+func directoryRole(text string) (string, error) {
+	if isGUID(text) {
+		return text, nil
+	}
+	role, ok := directoryrole.ByName(text)
+	if !ok {
+		return one("directory role", text, nil, func(yield func(string) bool) {
+			for role := range directoryrole.All() {
+				if !yield(role.RoleName) {
+					return
+				}
+			}
+		})
+	}
+	return role.Definition.ID.String(), nil
 }
 
 // role returns the id of a role definition.

@@ -33,6 +33,9 @@ var principalFields = map[record.Kind][]string{
 	record.Membership:     {"group", "member"},
 	record.Cluster:        {"adminGroups"},
 	record.DenyAssignment: {"principals", "excludePrincipals"},
+
+	record.DirectoryRoleAssignment: {"principal"},
+	record.Ownership:               {"owner"},
 }
 
 // resolve returns an entry's node with names replaced by ids, the fields that
@@ -50,6 +53,10 @@ func (l *loader) resolve(e entry) (n *node, extra []string, members []memberRef)
 			out.members[i].value = l.each(e, m, l.names.tenant)
 		case e.kind == record.RoleAssignment && m.name == "role":
 			out.members[i].value = l.each(e, m, l.names.role)
+		case e.kind == record.DirectoryRoleAssignment && m.name == "role":
+			out.members[i].value = l.each(e, m, directoryRole)
+		case m.name == "object" && (e.kind == record.DirectoryRoleAssignment || e.kind == record.Ownership):
+			out.members[i].value = l.each(e, m, l.names.object)
 		case m.name == "cluster" && (e.kind == record.KubeRole || e.kind == record.KubeBinding):
 			out.members[i].value = l.each(e, m, l.names.cluster)
 		default:

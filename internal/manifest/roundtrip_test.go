@@ -78,7 +78,7 @@ func (m maker) record(n int) record.Record {
 		return directory.User{ID: id[principal.ID](n), Tenant: tenant, UserPrincipalName: fmt.Sprintf("u%d@x.example", n), Mail: m.text(), Disabled: m.IntN(2) == 0,
 			TokensValidFrom: m.when(), Attributes: map[string][]string{"Set_" + m.text(): {m.text()}, m.text(): {}}}
 	case 1:
-		return directory.Group{ID: id[principal.ID](m.IntN(20)), Tenant: tenant, DisplayName: "g", Description: m.text()}
+		return directory.Group{ID: id[principal.ID](m.IntN(20)), Tenant: tenant, DisplayName: "g", Description: m.text(), MailNickname: m.text(), RoleAssignable: m.IntN(2) == 0}
 	case 2, 3:
 		return directory.Membership{Group: id[principal.ID](m.IntN(20) + 1), Member: id[principal.ID](m.IntN(40) + 1)}
 	case 4:
@@ -115,6 +115,14 @@ func (m maker) record(n int) record.Record {
 		return directory.ManagedIdentity{ID: id[principal.ID](n), ClientID: id[directory.AppID](n), Tenant: tenant, DisplayName: "mi", Resource: cluster,
 			Tags: record.Tags{m.text(): m.text()}, IsolationScope: "Regional"}
 	case 11:
+		a := directory.RoleAssignment{Principal: id[principal.ID](n), Role: directory.RoleID(id[principal.ID](m.IntN(20) + 1))}
+		if m.IntN(2) == 0 {
+			a.Object = id[principal.ID](m.IntN(20) + 1)
+		}
+		return a
+	case 12:
+		return directory.Ownership{Object: id[principal.ID](n), Owner: id[principal.ID](m.IntN(20) + 1)}
+	case 13:
 		return kuberbac.Role{Cluster: cluster, Name: fmt.Sprintf("r%d", n), Labels: map[string]string{"a": "b", "c": ""},
 			Rules: []kuberbac.Rule{{Verbs: []string{"get", "*"}, APIGroups: []string{""}, Resources: []string{"pods", "*/log"}}, {Verbs: []string{"get"}, NonResourceURLs: []string{"/healthz/*"}}}}
 	}

@@ -39,6 +39,9 @@ var schema = map[record.Kind]reflect.Type{
 	record.KubeRole:            reflect.TypeFor[kuberbac.Role](),
 	record.KubeBinding:         reflect.TypeFor[kuberbac.Binding](),
 	record.Rehearsal:           reflect.TypeFor[rehearsal.Knobs](),
+
+	record.DirectoryRoleAssignment: reflect.TypeFor[directory.RoleAssignment](),
+	record.Ownership:               reflect.TypeFor[directory.Ownership](),
 }
 
 // check compares a node with the Go type that it will become and reports every

@@ -41,11 +41,16 @@ const (
 	KubeRole            Kind = "KubeRole"
 	KubeBinding         Kind = "KubeBinding"
 	Rehearsal           Kind = "Rehearsal"
+
+	// DirectoryRoleAssignment gives a role of the directory; RoleAssignment one of Azure.
+	DirectoryRoleAssignment Kind = "DirectoryRoleAssignment"
+	Ownership               Kind = "Ownership"
 )
 
 // Kinds lists every kind, each after the kinds that its records may refer to.
 var Kinds = []Kind{
 	Tenant, User, Group, Application, ServicePrincipal, ManagedIdentity, Membership, FederatedCredential,
+	DirectoryRoleAssignment, Ownership,
 	ManagementGroup, Subscription, ResourceGroup, Cluster, Resource,
 	RoleDefinition, RoleAssignment, DenyAssignment, KubeRole, KubeBinding,
 	Rehearsal,

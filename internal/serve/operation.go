@@ -40,7 +40,19 @@ var typeOf = map[record.Kind]string{
 	record.KubeRole:            "Microsoft.ContainerService/managedClusters/roles",
 	record.KubeBinding:         "Microsoft.ContainerService/managedClusters/roleBindings",
 	record.Rehearsal:           "Microsoft.Gatehouse/rehearsals",
+
+	record.DirectoryRoleAssignment: "Microsoft.Directory/roleAssignments",
 }
+
+// Operations that are those of no kind of record.
+const (
+	// ActionPassword sets a user's password.
+	ActionPassword = "Microsoft.Directory/users/password/write"
+	// ActionSecret adds and removes secrets and certificates of an application.
+	ActionSecret = "Microsoft.Directory/applications/credentials/write"
+	// actionGiveRole gives a role of the directory.
+	actionGiveRole = "Microsoft.Directory/roleAssignments/write"
+)
 
 // An Operation is one thing that a caller must be allowed.
 type Operation struct {
@@ -62,7 +74,8 @@ func (o Operation) Allowed(est *estate.Snapshot, who principal.ID, now time.Time
 
 // PlacesOf returns where a record is, and the resource type that guards it there.
 // Whoever changes it needs the operation at every one of these places, whoever
-// reads it at one of them. What belongs to the directory is at the root.
+// reads it at one of them. What belongs to a directory is at its object's place;
+// see directory.PlaceOf. What is nowhere yet is at the root.
 func PlacesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 	kind := r.Key().Kind
 	at := scope.Root
@@ -71,8 +84,12 @@ func PlacesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 		if mi, ok := est.ManagedIdentityByClient(r.Owner); ok {
 			return typeOf[record.ManagedIdentity] + "/federatedIdentityCredentials", []scope.Scope{mi.Resource}
 		}
+		return directoryPlace(est, r)
 	case directory.ManagedIdentity:
 		at = r.Resource
+	case directory.Tenant, directory.User, directory.Group, directory.Membership, directory.Application, directory.ServicePrincipal,
+		directory.RoleAssignment, directory.Ownership:
+		return directoryPlace(est, r)
 	case resource.ManagementGroup:
 		at = r.Scope
 	case resource.Subscription:
@@ -102,11 +119,13 @@ func PlacesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
 	ops := operations(est, next, "write", nil)
 	switch next := next.(type) {
+	case directory.User, directory.Group, directory.Application, directory.ServicePrincipal, directory.Ownership:
+		ops = append(ops, toPutObject(est, old, next)...)
 	case directory.Membership:
 		if old == nil {
 			ops = append(ops, ToGive(est, next.Group, next.Member)...)
 		}
-		return ops
+		return append(ops, toFill(est, next.Group)...)
 	case directory.FederatedCredential:
 		// Whoever can sign in as a principal has what it has (DIR-13).
 		ops = append(ops, ToActAs(est, next.Owner)...)
@@ -153,7 +172,12 @@ func ToDelete(est *estate.Snapshot, r record.Record) []Operation {
 	switch r := r.(type) {
 	case azurerbac.Assignment:
 		return operations(est, r, "delete", assignmentAttributes(est, condition.Resource, r))
+	case directory.Group:
+		return append(ops, toFill(est, r.ID)...)
+	case directory.Ownership:
+		return append(ops, toFill(est, r.Object)...)
 	case directory.Membership:
+		ops = append(ops, toFill(est, r.Group)...)
 		// Who leaves a group is no longer forbidden what the group is.
 		if who, ok := est.Resolve(r.Group); ok {
 			for _, g := range who.Denies {
@@ -182,49 +206,6 @@ func toAttach(est *estate.Snapshot, was, next resource.Cluster) []Operation {
 			at = next.Scope
 		}
 		ops = append(ops, Operation{Action: AttachIdentity, At: at})
-	}
-	return ops
-}
-
-// ToGive returns what it takes to give somebody all that a principal has: to
-// assign each of its roles to him. Else whoever may fill a group, or set a
-// password, could make himself owner of everything.
-func ToGive(est *estate.Snapshot, of, to principal.ID) []Operation {
-	who, ok := est.Resolve(of)
-	if !ok {
-		return nil
-	}
-	ops := make([]Operation, 0, len(who.Azure))
-	for _, g := range who.Azure {
-		given := azurerbac.Assignment{Scope: g.Scope, Principal: to, Role: g.Assigned.Role}
-		ops = append(ops, Operation{
-			Action: typeOf[record.RoleAssignment] + "/write", At: g.Scope,
-			Attributes: assignmentAttributes(est, condition.Request, given),
-		})
-	}
-	// Admin groups of clusters are a matter of who may write the cluster.
-	for c := range est.Clusters() {
-		for _, admins := range c.AdminGroups {
-			if _, in := slices.BinarySearchFunc(who.Groups, admins, compareIDs); in || admins == of {
-				ops = append(ops, Operation{Action: typeOf[record.Cluster] + "/write", At: c.Scope})
-				break
-			}
-		}
-	}
-	return ops
-}
-
-// ToActAs returns what it takes to get a credential of an application or managed
-// identity: to give what it has, an application in every tenant.
-func ToActAs(est *estate.Snapshot, app directory.AppID) []Operation {
-	var ops []Operation
-	if mi, ok := est.ManagedIdentityByClient(app); ok {
-		ops = ToGive(est, mi.ID, mi.ID)
-	}
-	for t := range est.Tenants() {
-		if sp, ok := est.ServicePrincipalOf(t.ID, app); ok {
-			ops = append(ops, ToGive(est, sp.ID, sp.ID)...)
-		}
 	}
 	return ops
 }
@@ -317,7 +298,7 @@ func Unclaimed(est *estate.Snapshot, next record.Record) error {
 // Deletion returns the ops that delete the record with a key and, if asked for,
 // all that makes no sense without it, and what the caller must be allowed for
 // each. An error is estate.ErrNotFound.
-func Deletion(est *estate.Snapshot, key record.Key, dependents bool) ([]estate.Op, []Operation, error) {
+func Deletion(est *estate.Snapshot, first record.Key, dependents bool) ([]estate.Op, []Operation, error) {
 	seen := make(map[record.Key]bool)
 	var ops []estate.Op
 	var needs []Operation
@@ -331,7 +312,9 @@ func Deletion(est *estate.Snapshot, key record.Key, dependents bool) ([]estate.O
 		if !ok {
 			return fmt.Errorf("delete %s: %w", key, estate.ErrNotFound)
 		}
-		needs = append(needs, ToDelete(est, old)...)
+		if key == first || !goesWith(est, first, old) {
+			needs = append(needs, ToDelete(est, old)...)
+		}
 		ops = append(ops, estate.Op{Delete: key})
 		if !dependents {
 			return nil
@@ -343,7 +326,7 @@ func Deletion(est *estate.Snapshot, key record.Key, dependents bool) ([]estate.O
 		}
 		return nil
 	}
-	if err := walk(key); err != nil {
+	if err := walk(first); err != nil {
 		return nil, nil, err
 	}
 	return ops, needs, nil

@@ -140,7 +140,7 @@ func GrantName(g *estate.Grant) string {
 	switch {
 	case g == nil:
 		return ""
-	case g.Assigned != nil:
+	case g.Role != nil:
 		return g.Role.RoleName
 	case g.Deny != nil:
 		return g.Deny.DenyAssignment.Name

@@ -194,6 +194,7 @@ func explain(err error) error {
 		{estate.ErrNotFound, http.StatusNotFound, "NotFound", ""},
 		{store.ErrNotFound, http.StatusNotFound, "NotFound", ""},
 		{estate.ErrImmutable, http.StatusBadRequest, "UpdateNotPermitted", ""},
+		{estate.ErrLastAdmin, http.StatusConflict, "LastGlobalAdministrator", "; give somebody else the role first"},
 		{estate.ErrUnknown, http.StatusBadRequest, "UnknownReference", ""},
 		{store.ErrTampered, http.StatusInternalServerError, "AuditTampered", ""},
 	} {

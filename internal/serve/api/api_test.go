@@ -346,11 +346,23 @@ func TestEstateIsFiltered(t *testing.T) {
 	if got := kinds(servetest.Identity); len(got) != 0 {
 		t.Errorf("who has no right reads %v", got)
 	}
-	if got := kinds(servetest.Faye); !slices.Equal(got, []record.Kind{record.RoleAssignment}) {
-		t.Errorf("a writer in one namespace reads %v, want the assignments there", got)
+	if got := kinds(servetest.Ed); !slices.Equal(got, []record.Kind{record.User}) {
+		t.Errorf("a guest reads %v, want himself alone", got)
 	}
-	if got := kinds(ownerRG); slices.Contains(got, record.User) || slices.Contains(got, record.Subscription) || !slices.Contains(got, record.Cluster) {
+	if got := kinds(servetest.Faye); !slices.Equal(got, []record.Kind{record.Tenant, record.User, record.Group, record.Application, record.ServicePrincipal, record.Membership, record.RoleAssignment}) {
+		t.Errorf("a writer in one namespace reads %v, want the directory, and the assignments there", got)
+	}
+	if got := kinds(ownerRG); slices.Contains(got, record.Subscription) || !slices.Contains(got, record.Cluster) {
 		t.Errorf("the owner of a group of resources reads %v", got)
+	}
+	e, err := h.as(servetest.Faye).Estate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range e.Records {
+		if strings.Contains(string(r.Spec), servetest.Tenant2.String()) {
+			t.Errorf("ARM-07: a member of one tenant reads %s of another", r.Spec)
+		}
 	}
 	if _, err := h.as(root).Estate(t.Context(), "Emperor"); code(err) != "BadRequest" {
 		t.Errorf("an unknown kind: %v", err)

@@ -10,18 +10,14 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 )
 
-// Operations on credentials, which are not records.
-const (
-	actionPassword = "Microsoft.Directory/users/password/write"
-	actionSecret   = "Microsoft.Directory/applications/credentials/write"
-	actionTrace    = "Microsoft.Directory/traces/read"
-)
+const actionTrace = "Microsoft.Directory/traces/read"
 
 const (
 	maxSmall    = 64 << 10 // bytes of a small request
@@ -36,10 +32,11 @@ func (d *Door) password(w http.ResponseWriter, r *http.Request, s *session) erro
 	if err != nil {
 		return err
 	}
-	if err := s.need(actionPassword, scope.Root, nil); err != nil {
+	u, ok := s.est.User(id)
+	if err := s.need(serve.ActionPassword, s.placeOf(u, ok), nil); err != nil {
 		return err
 	}
-	if _, ok := s.est.User(id); !ok {
+	if !ok {
 		return fmt.Errorf("user %s: %w", id, estate.ErrNotFound)
 	}
 	if id != s.caller.ID {
@@ -63,10 +60,11 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	if err != nil {
 		return err
 	}
-	if err := s.need(actionSecret, scope.Root, nil); err != nil {
+	a, ok := s.est.Application(app)
+	if err := s.need(serve.ActionSecret, s.placeOf(a, ok), nil); err != nil {
 		return err
 	}
-	if _, ok := s.est.Application(app); !ok {
+	if !ok {
 		return fmt.Errorf("application %s: %w", app, estate.ErrNotFound)
 	}
 	if err := s.needAll(serve.ToActAs(s.est, app)); err != nil {
@@ -93,6 +91,16 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	return serve.JSON(w, http.StatusCreated, wire.Secret{
 		KeyID: secret.KeyID, Text: secret.Text.Reveal(), Hint: secret.Hint, Expires: secret.Expires.UTC(),
 	})
+}
+
+// placeOf is where an object of a directory is; for one that is not there, the
+// directory of the caller, so that who may nothing cannot tell.
+func (s *session) placeOf(r record.Record, ok bool) scope.Scope {
+	if !ok {
+		return directory.Place(s.tenant)
+	}
+	_, places := serve.PlacesOf(s.est, r)
+	return places[0]
 }
 
 func notHere() error {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
@@ -38,9 +40,36 @@ func (d *Door) estate(w http.ResponseWriter, r *http.Request, s *session) error 
 	return serve.JSON(w, http.StatusOK, out)
 }
 
-// reader returns a function that tells whether the caller may read a record. It
-// remembers answers, because most records share their place with many others.
+// reader returns a function that tells whether the caller may read a record, and
+// what it refers to: a membership of somebody who is not shown would say that he
+// is there. It remembers answers, because many records share their place.
 func (s *session) reader() func(record.Record) bool {
+	may := s.placeReader()
+	object := func(id principal.ID) bool {
+		if a, ok := s.est.ApplicationByID(id); ok {
+			return may(a)
+		}
+		p, ok := s.est.Principal(id)
+		if !ok {
+			return false
+		}
+		r, ok := s.est.Get(record.KeyOf(record.Kind(p.Kind), id.String()))
+		return ok && may(r)
+	}
+	return func(r record.Record) bool {
+		switch ref := r.(type) {
+		case directory.Membership:
+			return may(r) && object(ref.Group) && object(ref.Member)
+		case directory.Ownership:
+			return may(r) && object(ref.Object) && object(ref.Owner)
+		case directory.RoleAssignment:
+			return may(r) && object(ref.Principal) && (ref.Object.IsZero() || object(ref.Object))
+		}
+		return may(r)
+	}
+}
+
+func (s *session) placeReader() func(record.Record) bool {
 	type question struct {
 		typ string
 		at  scope.Scope

@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -30,6 +31,17 @@ func nameOf(est *estate.Snapshot, rec record.Record) string {
 		return r.DisplayName
 	case directory.Membership:
 		return who(r.Member) + " in " + who(r.Group)
+	case directory.RoleAssignment:
+		name := r.Role.String()
+		if role, ok := directoryrole.Get(r.Role); ok {
+			name = role.RoleName
+		}
+		return name + " to " + who(r.Principal)
+	case directory.Ownership:
+		if a, ok := est.ApplicationByID(r.Object); ok {
+			return a.DisplayName + " by " + who(r.Owner)
+		}
+		return who(r.Object) + " by " + who(r.Owner)
 	case directory.Application:
 		return r.DisplayName
 	case directory.ServicePrincipal:

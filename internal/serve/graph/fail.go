@@ -71,6 +71,7 @@ func explain(err error) error {
 		{estate.ErrExists, http.StatusConflict, "Request_MultipleObjectsWithSameKeyValue"},
 		{estate.ErrInUse, http.StatusConflict, "Request_Conflict"},
 		{estate.ErrNotFound, http.StatusNotFound, "Request_ResourceNotFound"},
+		{estate.ErrLastAdmin, http.StatusBadRequest, "Request_BadRequest"},
 		{estate.ErrImmutable, http.StatusBadRequest, "Request_BadRequest"},
 		{estate.ErrUnknown, http.StatusBadRequest, "Request_BadRequest"},
 	} {

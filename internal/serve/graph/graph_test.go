@@ -240,10 +240,10 @@ func TestRefusals(t *testing.T) {
 		status               int
 		text                 string
 	}{
-		{"who may not read users does not list them", servetest.Faye, "GET", "/v1.0/users", "", 403, "Insufficient privileges to complete the operation."},
-		{"who may not read learns nothing about what is there", servetest.Faye, "GET", "/v1.0/users/nobody@teknews.cloud", "", 403, "Insufficient privileges"},
+		{"a guest does not list users", servetest.Ed, "GET", "/v1.0/users", "", 403, "Insufficient privileges to complete the operation."},
+		{"who may not read learns nothing about what is there", servetest.Ed, "GET", "/v1.0/users/nobody@teknews.cloud", "", 403, "Insufficient privileges"},
 		{"who may not write does not create", servetest.Faye, "POST", "/v1.0/users", fmt.Sprintf(user, "x", "x@teknews.cloud"), 403, "Insufficient"},
-		{"the groups of others are not everybody's", servetest.Faye, "POST", "/v1.0/users/" + servetest.Jet.String() + "/getMemberGroups", `{"securityEnabledOnly":true}`, 403, "Insufficient"},
+		{"the groups of others are not everybody's", servetest.Ed, "POST", "/v1.0/users/" + servetest.Jet.String() + "/getMemberGroups", `{"securityEnabledOnly":true}`, 403, "Insufficient"},
 		{"what is not there is a 404 in Graph's words", root, "GET", "/v1.0/users/nobody@teknews.cloud", "", 404, "Resource 'nobody@teknews.cloud' does not exist or one of its queried reference-property objects are not present."},
 		{"DIR-14: a user of another tenant is not there", root, "GET", "/v1.0/users/" + servetest.Vicious.String(), "", 404, "does not exist"},
 		{"DIR-14: a user of another tenant joins no group", root, "POST", "/v1.0/groups/" + dev + "/members/$ref", link(servetest.Vicious), 404, "does not exist"},
@@ -333,9 +333,14 @@ func TestALifeInTheDirectory(t *testing.T) {
 			t.Errorf("her groups (-want +got):\n%s", diff)
 		}
 	}
-	if got := names(h.must(id, "GET", "/v1.0/users/"+ana+"/memberOf", ""), "displayName"); !cmp.Equal(got, []string{"<nil>"}) {
-		t.Errorf("of groups that she may not read she sees %v", got)
+	if got := names(h.must(id, "GET", "/v1.0/users/"+ana+"/memberOf", ""), "displayName"); !cmp.Equal(got, []string{"crew"}) {
+		t.Errorf("she is in %v", got)
 	}
+	h.must(root, "POST", "/v1.0/groups/"+g+"/members/$ref", `{"@odata.id":"https://graph.microsoft.com/v1.0/directoryObjects/`+servetest.Ed.String()+`"}`)
+	if got := names(h.must(servetest.Ed, "GET", "/v1.0/users/"+servetest.Ed.String()+"/memberOf", ""), "displayName"); !cmp.Equal(got, []string{"<nil>"}) {
+		t.Errorf("of groups that a guest may not read he sees %v", got)
+	}
+	h.must(root, "DELETE", "/v1.0/groups/"+g+"/members/"+servetest.Ed.String()+"/$ref", "")
 	if got := names(h.must(root, "GET", "/v1.0/groups/"+servetest.Staff.String()+"/transitiveMembers", ""), "@odata.type"); len(got) != 4 {
 		t.Errorf("in staff are %v", got)
 	}

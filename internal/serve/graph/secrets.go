@@ -17,7 +17,7 @@ import (
 // it credentials or take them. Whoever can sign in as an application has what it
 // has (DIR-13).
 func (s *session) credential(r *http.Request, adds bool) (directory.Application, error) {
-	if err := s.need(actionSecret); err != nil {
+	if err := s.need(serve.ActionSecret); err != nil {
 		return directory.Application{}, err
 	}
 	o, ok := applications.find(s, r.PathValue("id"))

@@ -13,13 +13,6 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/store"
 )
 
-// Operations on credentials, which are not records. They are those of the house's
-// own door.
-const (
-	actionPassword = "Microsoft.Directory/users/password/write"
-	actionSecret   = "Microsoft.Directory/applications/credentials/write"
-)
-
 // A session is one request of somebody whom the house knows.
 type session struct {
 	est    *estate.Snapshot
@@ -48,10 +41,23 @@ func (d *Door) session(r *http.Request) (*session, error) {
 	return &session{est: est, now: now, tenant: tenant, caller: caller}, nil
 }
 
-// need refuses a caller who may not do something in the directory.
+// need refuses a caller who may not do something in all of his directory.
 func (s *session) need(actions ...string) error {
+	return s.needAt(directory.Place(s.tenant), actions...)
+}
+
+// needOf refuses a caller who may not do something with an object. One that is not
+// there is as one over which he has no more rights than over all.
+func (s *session) needOf(o object, actions ...string) error {
+	if o.id.IsZero() {
+		return s.need(actions...)
+	}
+	return s.needAt(directory.PlaceOf(s.tenant, o.id), actions...)
+}
+
+func (s *session) needAt(at scope.Scope, actions ...string) error {
 	for _, a := range actions {
-		if err := s.needAll([]serve.Operation{{Action: a, At: scope.Root}}); err != nil {
+		if err := s.needAll([]serve.Operation{{Action: a, At: at}}); err != nil {
 			return err
 		}
 	}
@@ -67,13 +73,11 @@ func (s *session) needAll(ops []serve.Operation) error {
 	return nil
 }
 
-// needRead refuses a caller who may not read an object of some kinds; himself he may.
+// needRead refuses a caller who may not read an object, of whichever of some kinds
+// it is; the zero id is one that is not there.
 func (s *session) needRead(id principal.ID, kinds ...*kind) error {
-	if id == s.caller.ID {
-		return nil
-	}
 	for _, k := range kinds {
-		if err := s.need(k.action + "/read"); err != nil {
+		if err := s.needOf(object{id: id}, k.action+"/read"); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func required(property, of string) error {
 func (d *Door) createUser(w http.ResponseWriter, r *http.Request, s *session) error {
 	// Whoever may make a user and knows his password can be him, also where a
 	// cluster's binding waits for that name: both rights are asked for.
-	if err := s.need(users.action+"/write", actionPassword); err != nil {
+	if err := s.need(users.action+"/write", serve.ActionPassword); err != nil {
 		return err
 	}
 	b := s.sent()
@@ -75,7 +75,7 @@ func (d *Door) createUser(w http.ResponseWriter, r *http.Request, s *session) er
 		return err
 	}
 	err = d.commit(r.Context(), s, "user created", func(s *session) ([]estate.Op, error) {
-		if err := s.need(actionPassword); err != nil {
+		if err := s.need(serve.ActionPassword); err != nil {
 			return nil, err
 		}
 		if err := s.verified(canonical); err != nil {
@@ -115,7 +115,7 @@ func (d *Door) updateUser(w http.ResponseWriter, r *http.Request, s *session) er
 		old, _ := o.v.(directory.User)
 		next := old
 		if hasPassword {
-			if err := s.need(actionPassword); err != nil {
+			if err := s.need(serve.ActionPassword); err != nil {
 				return nil, err
 			}
 			if ok && o.id != s.caller.ID { // who sets a password can be its user (DIR-13)

@@ -86,6 +86,13 @@ func grantOf(est *estate.Snapshot, g *estate.Grant) Grant {
 		if g.Role != nil {
 			out.Role = g.Role.RoleName
 		}
+	case g.Given != nil, g.Owned != nil, g.Role != nil:
+		out.Source, out.Role, out.RoleID = "default", g.Role.RoleName, g.Role.Definition.ID.String()
+		if g.Given != nil {
+			out.Source = "directoryRole"
+		} else if g.Owned != nil {
+			out.Source = "ownership"
+		}
 	case g.Deny != nil:
 		out.Source, out.ID, out.Name = "denyAssignment", g.Deny.DenyAssignment.ID.String(), g.Deny.DenyAssignment.Name
 	case g.Binding != nil:

@@ -146,7 +146,8 @@ type Decision struct {
 
 // A Grant is a source of access, or of its denial.
 type Grant struct {
-	// Source is roleAssignment, denyAssignment or binding.
+	// Source is roleAssignment, denyAssignment, binding, directoryRole, ownership, or
+	// default: what members of a tenant, and all over themselves, have by itself.
 	Source string `json:"source"`
 	// ID is of the assignment; Name and Namespace are of the binding or of the
 	// deny assignment.
