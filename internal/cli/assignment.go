@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -58,6 +59,13 @@ func (p *where) flags(cmd *cobra.Command, env *Env, o *options) {
 func (p *where) read(est *estate.Snapshot) (scope.Scope, error) {
 	switch {
 	case p.scope != "" && p.namespace == "":
+		// In a directory people know domains and the names of users.
+		if t, ok := est.TenantByDomain(p.scope); ok {
+			return directory.Place(t.ID), nil
+		}
+		if u, ok := est.UserByName(p.scope); ok {
+			return directory.PlaceOf(u.Tenant, u.ID), nil
+		}
 		at, err := scope.Parse(p.scope)
 		if err != nil {
 			return scope.Scope{}, usage("--scope: %w", err)

@@ -80,6 +80,9 @@ func namespaces(est *estate.Snapshot) []string {
 
 func scopes(est *estate.Snapshot) []string {
 	set := make(map[string]bool)
+	for _, name := range domains(est) {
+		set[name] = true
+	}
 	for rec := range est.Records() {
 		switch r := rec.(type) {
 		case resource.ManagementGroup:

@@ -37,7 +37,7 @@ func (a *asked) flags(cmd *cobra.Command, env *Env, o *options, who bool) {
 	f.StringVarP(&a.cluster, "cluster", "c", "", "name or scope of the `cluster`")
 	f.StringVarP(&a.namespace, "namespace", "n", "", "`namespace`; without it the question is about all of them")
 	f.StringVar(&a.action, "action", "", "Azure `operation`, such as Microsoft.ContainerService/managedClusters/read")
-	f.StringVar(&a.scope, "scope", "", "`place` that the operation is about, with --action")
+	f.StringVar(&a.scope, "scope", "", "`place` that the operation is about, with --action; in a directory a domain or the name of a user will do")
 	f.BoolVar(&a.data, "data", false, "the operation is a data action, with --action")
 	f.StringArrayVar(&a.attributes, "attribute", nil, "`NAME=VALUE` that conditions may ask about the request; may be repeated")
 	f.StringVar(&a.at, "at", "", "`time` to answer for, such as 2026-01-02T15:04:05Z; now if left out")

@@ -319,17 +319,6 @@ func (e *editor) putOther(o resource.Other) error {
 	return nil
 }
 
-// putApplication refuses an application with the client id of a managed identity,
-// and putIdentity the reverse: credentials belong to a client id, and those of the
-// one would let in the other.
-func (e *editor) putApplication(a directory.Application) error {
-	if other, ok := e.s.byClient.get(a.AppID); ok {
-		return fmt.Errorf("client id %s is that of managed identity %s: %w", a.AppID, other, ErrExists)
-	}
-	e.world().apps.set(a.AppID, &a)
-	return nil
-}
-
 // putCredential refuses an issuer and subject that the owner has already: which of
 // the two credentials was meant could not be told.
 func (e *editor) putCredential(f directory.FederatedCredential) error {
@@ -580,9 +569,9 @@ func (e *editor) checkRefers(r record.Record) error {
 	case directory.ServicePrincipal:
 		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID))
 	case directory.ManagedIdentity:
-		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID), s.wantOneClient(r.ClientID))
+		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID))
 	case directory.Application:
-		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID), s.wantOneClient(r.AppID))
+		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID))
 	case directory.FederatedCredential:
 		_, app := s.Application(r.Owner)
 		if _, identity := s.ManagedIdentityByClient(r.Owner); !app && !identity {
@@ -601,6 +590,9 @@ func (e *editor) checkRefers(r record.Record) error {
 	case resource.Cluster:
 		return s.wantTenant(r.Tenant)
 	case azurerbac.Assignment:
+		if _, _, ok := directory.CutPlace(r.Scope); ok {
+			return fmt.Errorf("%s is in a directory, where roles of the directory are given: %w", r.Scope, ErrImmutable)
+		}
 		role, ok := s.world.role(r.Role)
 		if !ok {
 			return fmt.Errorf("role definition %s: %w", r.Role, ErrUnknown)

@@ -182,8 +182,14 @@ func (s *Snapshot) directoryDependents(id principal.ID) []record.Key {
 	return out
 }
 
+// putApplication refuses an application with the client id of a managed identity,
+// and putIdentity the reverse: credentials belong to a client id, and those of the
+// one would let in the other.
 func (e *editor) putApplication(a directory.Application) error {
 	w := e.world()
+	if other, ok := e.s.byClient.get(a.AppID); ok {
+		return fmt.Errorf("client id %s is that of managed identity %s: %w", a.AppID, other, ErrExists)
+	}
 	if other, ok := w.appOf.get(a.ID); ok && other != a.AppID {
 		return fmt.Errorf("object id %s is that of application %s: %w", a.ID, other, ErrExists)
 	}
@@ -287,16 +293,6 @@ func (s *Snapshot) wantOneObject(id principal.ID) error {
 	_, app := s.ApplicationByID(id)
 	if _, who := s.Principal(id); app && who {
 		return fmt.Errorf("object id %s is that of an application and of a principal: %w", id, ErrExists)
-	}
-	return nil
-}
-
-// wantOneClient refuses a client id that is that of an application and of a
-// managed identity: a credential of one would be a credential of both.
-func (s *Snapshot) wantOneClient(id directory.AppID) error {
-	_, app := s.Application(id)
-	if mi, ok := s.ManagedIdentityByClient(id); ok && app {
-		return fmt.Errorf("client id %s is that of an application and of managed identity %s: %w", id, mi.ID, ErrExists)
 	}
 	return nil
 }

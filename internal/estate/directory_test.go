@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -72,6 +73,7 @@ func TestWhatADirectoryRefuses(t *testing.T) {
 		{"an object id is that of one object: a user's is not an application's", twin, estate.ErrExists},
 		{"nor an application's that of another", thief, estate.ErrExists},
 		{"an application stays in its tenant", moved, estate.ErrImmutable},
+		{"no role of Azure is given in a directory", azurerbac.Assignment{ID: azurerbac.AssignmentID(id(1)), Scope: directory.Place(tenantID), Principal: id(1), Role: reader}, estate.ErrImmutable},
 	} {
 		if _, err := s.Apply(2, puts(tt.put)...); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.law, err, tt.want)

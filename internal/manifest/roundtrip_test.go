@@ -73,7 +73,7 @@ func (m maker) object() resource.Properties {
 func (m maker) record(n int) record.Record {
 	tenant := id[directory.TenantID](1)
 	cluster := scope.MustParse("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/rg/providers/microsoft.containerservice/managedclusters/c1")
-	switch m.IntN(15) {
+	switch m.IntN(17) {
 	case 0:
 		return directory.User{ID: id[principal.ID](n), Tenant: tenant, UserPrincipalName: fmt.Sprintf("u%d@x.example", n), Mail: m.text(), Disabled: m.IntN(2) == 0,
 			TokensValidFrom: m.when(), Attributes: map[string][]string{"Set_" + m.text(): {m.text()}, m.text(): {}}}
@@ -114,15 +114,15 @@ func (m maker) record(n int) record.Record {
 	case 13:
 		return directory.ManagedIdentity{ID: id[principal.ID](n), ClientID: id[directory.AppID](n), Tenant: tenant, DisplayName: "mi", Resource: cluster,
 			Tags: record.Tags{m.text(): m.text()}, IsolationScope: "Regional"}
-	case 11:
+	case 14:
 		a := directory.RoleAssignment{Principal: id[principal.ID](n), Role: directory.RoleID(id[principal.ID](m.IntN(20) + 1))}
 		if m.IntN(2) == 0 {
 			a.Object = id[principal.ID](m.IntN(20) + 1)
 		}
 		return a
-	case 12:
+	case 15:
 		return directory.Ownership{Object: id[principal.ID](n), Owner: id[principal.ID](m.IntN(20) + 1)}
-	case 13:
+	case 11:
 		return kuberbac.Role{Cluster: cluster, Name: fmt.Sprintf("r%d", n), Labels: map[string]string{"a": "b", "c": ""},
 			Rules: []kuberbac.Rule{{Verbs: []string{"get", "*"}, APIGroups: []string{""}, Resources: []string{"pods", "*/log"}}, {Verbs: []string{"get"}, NonResourceURLs: []string{"/healthz/*"}}}}
 	}
