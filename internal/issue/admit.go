@@ -30,6 +30,8 @@ type proof struct {
 	nonce string
 	// family is the sign-in that the tokens belong to; "" for an application's own.
 	family string
+	// until is when what proved it ends, which no token outlives; zero is never.
+	until time.Time
 	// v1 is set at the version 1.0 endpoints. It decides the form of the id token
 	// and of the answer; the access token follows the resource.
 	v1 bool

@@ -32,6 +32,10 @@ type TokenRequest struct {
 	RefreshToken Secret
 	Username     string
 	Password     Secret
+	// UserAssertion is assertion, a person's token that a service was sent, and
+	// TokenUse is requested_token_use.
+	UserAssertion Secret
+	TokenUse      string
 
 	Source string // where it comes from, to count guesses by
 }
@@ -77,7 +81,7 @@ func (i *Issuer) token(ctx context.Context, req TokenRequest) (Answer, error) {
 	switch req.GrantType {
 	case "":
 		return Answer{}, errMissing("grant_type")
-	case "authorization_code", "refresh_token", "client_credentials", "password", deviceGrant, "device_code":
+	case "authorization_code", "refresh_token", "client_credentials", "password", deviceGrant, "device_code", onBehalfGrant:
 	default:
 		return Answer{}, refuse(unsupportedGrant, 70003, "The app requested an unsupported grant type '%.100s'.", req.GrantType)
 	}
@@ -94,6 +98,8 @@ func (i *Issuer) token(ctx context.Context, req TokenRequest) (Answer, error) {
 		return i.clientCredentials(ctx, req, realm, c)
 	case "password":
 		return i.password(ctx, est, req, realm, c)
+	case onBehalfGrant:
+		return i.onBehalf(ctx, est, req, realm, c)
 	}
 	return i.poll(ctx, req, realm, c)
 }

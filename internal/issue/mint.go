@@ -36,7 +36,7 @@ type Answer struct {
 // mint makes the tokens of an admitted proof. It is the only caller of the keys.
 func (i *Issuer) mint(ctx context.Context, a admitted) (Answer, error) {
 	now := time.Unix(i.now().Unix(), 0).UTC()
-	ans := Answer{IssuedAt: now, Expires: now.Add(AccessLife), Scope: a.echo, Resource: a.scopes.Resource,
+	ans := Answer{IssuedAt: now, Expires: a.end(now), Scope: a.echo, Resource: a.scopes.Resource,
 		Subject: a.subject(), Name: a.name(), Groups: len(a.groups), Revision: a.revision}
 	var err error
 	if ans.AccessToken, err = i.sign(ctx, a.accessClaims(i.authority, now)); err != nil {
@@ -52,6 +52,14 @@ func (i *Issuer) mint(ctx context.Context, a admitted) (Answer, error) {
 		}
 	}
 	return ans, nil
+}
+
+// end is when tokens end that are made now.
+func (a admitted) end(now time.Time) time.Time {
+	if end := now.Add(AccessLife); a.until.IsZero() || end.Before(a.until) {
+		return end
+	}
+	return a.until
 }
 
 // sign signs the claims. That too many are waiting, that issuing is stopped, and
@@ -70,7 +78,7 @@ func (a admitted) accessClaims(authority string, now time.Time) token.Claims {
 		Version: token.V1, Use: token.AccessToken,
 		Issuer: IssuerV1(authority, a.tenant.String()), Audience: a.audience,
 		Tenant: a.tenant, ObjectID: a.subject(), ID: a.tokenID(),
-		IssuedAt: now, NotBefore: now, Expires: now.Add(AccessLife),
+		IssuedAt: now, NotBefore: now, Expires: a.end(now),
 		AppID: a.client.id, AppAuth: string(a.client.proof),
 		Groups: a.groups, ACR: "1",
 	}
@@ -103,7 +111,7 @@ func (a admitted) idClaims(authority string, now time.Time) token.Claims {
 		Version: token.V2, Use: token.IDToken,
 		Issuer: IssuerV2(authority, a.tenant.String()), Audience: a.client.id.String(),
 		Subject: pairwise(a.tenant, a.client.id, u.ID), Tenant: a.tenant, ObjectID: u.ID, ID: a.tokenID(),
-		IssuedAt: now, NotBefore: now, Expires: now.Add(AccessLife), AuthTime: a.who.SignedIn,
+		IssuedAt: now, NotBefore: now, Expires: a.end(now), AuthTime: a.who.SignedIn,
 		Name: u.DisplayName, Username: u.UserPrincipalName, Nonce: a.nonce,
 	}
 	if a.v1 {

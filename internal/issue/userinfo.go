@@ -79,7 +79,7 @@ func (i *Issuer) tenantOf(raw Secret, realm Realm) (directory.TenantID, bool) {
 // audiences are all that a version 1.0 token for the resource may be for.
 func (r resource) audiences() []string {
 	var out []string
-	for _, a := range append([]string{r.app.String()}, r.uris...) {
+	for _, a := range append([]string{r.app.String(), "api://" + r.app.String()}, r.uris...) {
 		out = append(out, a, a+"/", "spn:"+a, "spn:"+a+"/")
 	}
 	return out

@@ -53,7 +53,8 @@ func (d *Door) token(version int) serve.Handler {
 			Scope: f["scope"], Resource: f["resource"],
 			Code: issue.NewSecret(f["code"]), RedirectURI: f["redirect_uri"], Verifier: issue.NewSecret(f["code_verifier"]),
 			DeviceCode: issue.NewSecret(f["device_code"]), RefreshToken: issue.NewSecret(f["refresh_token"]),
-			Username: f["username"], Password: issue.NewSecret(f["password"]), Source: source(r),
+			Username: f["username"], Password: issue.NewSecret(f["password"]),
+			UserAssertion: issue.NewSecret(f["assertion"]), TokenUse: f["requested_token_use"], Source: source(r),
 		}
 		ans, err := d.issuer.Token(r.Context(), req)
 		if err != nil {
