@@ -99,7 +99,7 @@ func (i *Issuer) checkSigned(ctx context.Context, c client, req TokenRequest, re
 	if err != nil {
 		return err
 	}
-	now := i.now()
+	now := i.machine()
 	a, err := token.VerifyAssertion(req.Assertion.Reveal(), certs, token.AssertionWant{ClientID: c.id, Audiences: i.assertionAudiences(req, realm)}, now)
 	if err != nil {
 		return assertionRefusal(err)
@@ -109,6 +109,7 @@ func (i *Issuer) checkSigned(ctx context.Context, c client, req TokenRequest, re
 	if err != nil {
 		return err
 	}
+	op.Real = true // the assertion ends by its client's clock
 	err = i.commit(ctx, op)
 	if errors.Is(err, errChanged) {
 		return refuse(invalidClient, 700027, "Client assertion failed signature validation: the assertion was used before.")

@@ -42,7 +42,7 @@ func (i *Issuer) federated(ctx context.Context, est *estate.Snapshot, c client, 
 	if err != nil {
 		return token.Foreign{}, err
 	}
-	if !i.uses.again(digest("assertion", raw), i.now()) {
+	if !i.uses.again(digest("assertion", raw), i.machine()) {
 		return token.Foreign{}, errBusy()
 	}
 	return f, nil
@@ -58,6 +58,7 @@ func trusted(est *estate.Snapshot, id directory.AppID) []token.ForeignWant {
 }
 
 // foreignToken verifies a token with its issuer's keys.
+// It was dated by the clock of the world outside, which no rehearsal moves.
 func (i *Issuer) foreignToken(ctx context.Context, raw string, says token.Unverified, wants []token.ForeignWant) (token.Foreign, error) {
 	unreachable := refuse(invalidRequest, 90061, "Request to External OIDC endpoint failed.")
 	if i.foreign == nil {
@@ -68,7 +69,7 @@ func (i *Issuer) foreignToken(ctx context.Context, raw string, says token.Unveri
 		// Why stays in the log: the answer would tell what there is in the network.
 		return token.Foreign{}, unreachable.because(err)
 	}
-	f, err := token.VerifyForeign(raw, keys, wants, i.now())
+	f, err := token.VerifyForeign(raw, keys, wants, i.machine())
 	if err != nil {
 		return token.Foreign{}, federatedRefusal(says, err)
 	}

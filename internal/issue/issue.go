@@ -77,7 +77,10 @@ type Config struct {
 	Authority string
 	// Fronts are further authorities that the issuer may be seen under; see At.
 	Fronts []string
-	Now    func() time.Time // nil means time.Now
+	// Now is the house's clock, by which everything ends that the issuer makes; nil
+	// means time.Now. Machine is the machine's, by which clients and other issuers
+	// date what they sign; nil means Now. A rehearsal sets the two apart.
+	Now, Machine func() time.Time
 }
 
 // An Issuer issues tokens. Any number of goroutines and replicas may use it.
@@ -88,6 +91,7 @@ type Issuer struct {
 	authority string
 	fronts    []string // every authority, the issuer's own first
 	now       func() time.Time
+	machine   func() time.Time // for what others signed
 
 	passwords *pool
 	pace      *pace
@@ -115,8 +119,11 @@ func New(c Config) (*Issuer, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Machine == nil {
+		c.Machine = c.Now
+	}
 	return &Issuer{
-		state: c.State, keys: c.Keys, foreign: c.Foreign, authority: authority, fronts: fronts, now: c.Now,
+		state: c.State, keys: c.Keys, foreign: c.Foreign, authority: authority, fronts: fronts, now: c.Now, machine: c.Machine,
 		passwords: newPool(1, 50),
 		pace:      newPace(),
 		uses:      new(uses),
