@@ -31,12 +31,11 @@ func (s *Store) Now() time.Time { return s.machine().Add(s.ahead()) }
 
 func (s *Store) ahead() time.Duration { return time.Duration(s.Rehearsal().ClockAhead) }
 
-// Effective returns the snapshot that decisions are made on: the newest one, or in
-// a rehearsal of propagation delay the newest that has been there for so long.
-// Without a delay it costs what Current costs.
-func (s *Store) Effective() *estate.Snapshot {
-	est := s.Current()
-	if !s.rehearse {
+// Effective returns the snapshot that decisions are made on when est is the
+// current one: est itself, or in a rehearsal of propagation delay the newest that
+// has been there for so long. Without a delay it costs nothing.
+func (s *Store) Effective(est *estate.Snapshot) *estate.Snapshot {
+	if !s.rehearse || est == nil {
 		return est
 	}
 	delay := time.Duration(est.Rehearsal().PropagationDelay)

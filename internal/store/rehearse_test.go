@@ -34,10 +34,10 @@ func TestWithADelayDecisionsAreMadeOnWhatWasThereSoLongAgo(t *testing.T) {
 		commit(t, s, put(tenant, user(1, "before"))...)
 		want := func(law string, names_ ...string) {
 			t.Helper()
-			if got := names(s.Effective()); !slices.Equal(got, names_) {
+			if got := names(s.Effective(s.Current())); !slices.Equal(got, names_) {
 				t.Errorf("%s: decisions know %v, want %v", law, got, names_)
 			}
-			if s.Effective().Revision() > s.Current().Revision() {
+			if s.Effective(s.Current()).Revision() > s.Current().Revision() {
 				t.Error("a decision names a revision that is not there yet")
 			}
 		}
@@ -72,7 +72,7 @@ func TestARestartCatchesUp(t *testing.T) {
 		commit(t, s, append(put(tenant), delay(time.Minute))...)
 		commit(t, s, put(user(1, "a"))...)
 		other := open(t, kv, rehearse)
-		if got := names(other.Effective()); len(got) != 1 {
+		if got := names(other.Effective(other.Current())); len(got) != 1 {
 			t.Errorf("decisions of a replica that starts know %v", got)
 		}
 	})
@@ -101,7 +101,7 @@ func TestThePastIsBounded(t *testing.T) {
 		// From here on, what decisions know is looked at every second.
 		last := ""
 		for range 1100 {
-			got := names(s.Effective())
+			got := names(s.Effective(s.Current()))
 			if len(got) == 1 && got[0] != last {
 				last = got[0]
 				if early := time.Until(due[last]); early > 0 {
@@ -213,7 +213,7 @@ func TestWhereNoRehearsalMayBeThereIsNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		commit(t, plain, put(tenant, user(1, "a"))...)
-		if got := names(plain.Effective()); len(got) != 1 {
+		if got := names(plain.Effective(plain.Current())); len(got) != 1 {
 			t.Error("a delay where none may be")
 		}
 		if !plain.Now().Equal(time.Now()) || !plain.Rehearsal().Off(time.Now()) {

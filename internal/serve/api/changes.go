@@ -139,6 +139,10 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 		if err := serve.Unclaimed(s.est, next); err != nil {
 			return nil, err
 		}
+		// Each op of a change is held against what there was before the change.
+		if err := serve.WithinLimits(s.est, next, s.now); err != nil {
+			return nil, err
+		}
 	}
 	switch r := next.(type) {
 	case azurerbac.Assignment:

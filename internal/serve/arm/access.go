@@ -19,7 +19,7 @@ func listPermissions(s *session, r *request) (answer, error) {
 	if err := s.reach(r.at); err != nil {
 		return answer{}, err
 	}
-	who, ok := s.est.Resolve(s.caller.ID)
+	who, ok := s.law.Resolve(s.caller.ID)
 	if !ok {
 		return s.page(r, nil)
 	}
@@ -116,7 +116,7 @@ func checkAccessNow(s *session, r *request) (answer, error) {
 	}
 	// Somebody of another tenant is nobody here, whatever he has elsewhere.
 	p, known := s.est.Principal(who)
-	known = known && p.Tenant == s.tenant
+	known = known && p.Tenant == s.tenant && !p.Disabled
 	out := make([]decisionBody, len(in.Actions))
 	for i, a := range in.Actions {
 		if text := string(a.Attributes); text != "" && text != "null" && text != "{}" {
@@ -132,7 +132,7 @@ func checkAccessNow(s *session, r *request) (answer, error) {
 }
 
 func (s *session) decide(out *decisionBody, req decide.Request) {
-	dec := decide.Decide(s.est, req)
+	dec := decide.Decide(s.law, req)
 	switch {
 	case dec.Effect == decide.Allow && dec.By != nil && dec.By.Assigned != nil:
 		out.AccessDecision = "Allowed"

@@ -19,7 +19,9 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
@@ -54,6 +56,11 @@ type Config struct {
 	Base string
 	// Authority is where callers sign in, for the challenge of a 401; "" names none.
 	Authority string
+	// Effective returns the estate by which it is decided who may do what, when its
+	// argument is the current one. Nil means that it is that one.
+	Effective func(*estate.Snapshot) *estate.Snapshot
+	// Meter counts who asks too often; nil counts and refuses nobody.
+	Meter *rehearse.Meter
 	// Live says whether the sign-in that a verified token came from still stands.
 	// Nil means that every one does.
 	Live func(context.Context, token.Claims) (bool, error)
@@ -76,6 +83,12 @@ func New(conf Config) (*Door, error) {
 	conf.Base = "https://" + base.Host
 	if conf.Now == nil {
 		conf.Now = time.Now
+	}
+	if conf.Meter == nil {
+		conf.Meter = rehearse.NewMeter(func() rehearsal.Throttle { return rehearsal.Throttle{} }, time.Now)
+	}
+	if conf.Effective == nil {
+		conf.Effective = func(est *estate.Snapshot) *estate.Snapshot { return est }
 	}
 	return &Door{conf}, nil
 }
@@ -105,18 +118,6 @@ func (m *marked) WriteHeader(status int) {
 	}
 	head.Set("X-Ms-Correlation-Request-Id", id.String())
 	head.Set("X-Ms-Routing-Request-Id", "LOCAL:"+m.now.UTC().Format("20060102T150405Z")+":"+id.String())
-	kind := "reads"
-	switch m.r.Method {
-	case http.MethodPut, http.MethodPost, http.MethodPatch:
-		kind = "writes"
-	case http.MethodDelete:
-		kind = "deletes"
-	}
-	if name := "X-Ms-Ratelimit-Remaining-Subscription-" + kind; head.Get(name) == "" {
-		// Who throttles says how many are left; where nobody does, there are as many
-		// as Azure grants. guard takes a missing header for none left.
-		head.Set(name, "11999")
-	}
 	m.ResponseWriter.WriteHeader(status)
 }
 
@@ -131,6 +132,9 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	at, err := parseRoute(r.URL.EscapedPath())
 	if err != nil {
+		return err
+	}
+	if err := d.count(w, r, s, at); err != nil {
 		return err
 	}
 	query, err := parseQuery(r.URL.RawQuery)
@@ -240,7 +244,7 @@ func (d *Door) commit(ctx context.Context, s *session, r *request, do handler, o
 				return nil
 			}
 			again := was
-			again.est = now
+			again.est, again.law = now, d.conf.Effective(now)
 			next, err := again.ask(r, do)
 			if err == nil && !sameOps(next.ops, out.ops) {
 				return store.ErrConflict

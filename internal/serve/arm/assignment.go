@@ -283,6 +283,9 @@ func (s *session) fits(a *azurerbac.Assignment, in assignmentInput) error {
 			"The assignment scope '%s' is not assignable to role definition '%s'.", s.spell(a.Scope), a.Role))
 	}
 	p, ok := s.est.Principal(a.Principal)
+	if _, arrived := s.law.Principal(a.Principal); !arrived && in.Properties.PrincipalType == "" {
+		ok = false // what Azure calls a replication delay, being rehearsed
+	}
 	if !ok || p.Tenant != s.tenant {
 		return serve.Refuse(http.StatusBadRequest, "PrincipalNotFound", fmt.Sprintf(
 			"Principal %s does not exist in the directory %s. Check that you have the correct principal ID. If you are creating this principal and then immediately assigning a role, this error might be related to a replication delay. In this case, set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group. See https://aka.ms/docs-principaltype",
@@ -299,5 +302,5 @@ func (s *session) fits(a *azurerbac.Assignment, in assignmentInput) error {
 				"The role assignment already exists. The ID of the existing role assignment is %s.", bare(other.ID.String())))
 		}
 	}
-	return nil
+	return serve.WithinLimits(s.est, *a, s.now)
 }

@@ -184,7 +184,7 @@ func putDefinition(s *session, r *request) (answer, error) {
 		before = role.Definition
 	}
 	for _, o := range serve.ToPut(s.est, before, next) {
-		if !s.ours(o.At) || !o.Allowed(s.est, s.caller.ID, s.now) {
+		if !s.ours(o.At) || !o.Allowed(s.law, s.caller.ID, s.now) {
 			return answer{}, serve.Refuse(http.StatusForbidden, "LinkedAuthorizationFailed", fmt.Sprintf(
 				"The client '%s' with object id '%s' has permission to perform action '%s' on scope '%s'; however, it does not have permission to perform action '%s' on the linked scope(s) '%s' or the linked scope(s) are invalid.",
 				s.caller.Name, s.caller.ID, o.Action, s.spell(r.at), o.Action, o.At))
@@ -195,6 +195,9 @@ func putDefinition(s *session, r *request) (answer, error) {
 	}
 	if other, ok := s.est.DefinitionByName(next.RoleName); ok && other.ID != next.ID {
 		return answer{}, serve.Refuse(http.StatusConflict, "RoleDefinitionWithSameNameExists", "A custom role with the same name already exists in this directory. Use a different name.")
+	}
+	if err := serve.WithinLimits(s.est, next, s.now); err != nil {
+		return answer{}, err
 	}
 	return answer{status: http.StatusCreated, body: s.definitionBody(r.at, next), ops: []estate.Op{{Put: next}}}, nil
 }

@@ -120,13 +120,13 @@ func (s *session) listable(action string, at scope.Scope) error {
 // has reports whether the caller may do something at a place, or has a role for
 // something in it. It is never so where he is forbidden it.
 func (s *session) has(at scope.Scope, action string) bool {
-	switch decide.Decide(s.est, decide.Request{Who: decide.Subject{ID: s.caller.ID}, Scope: at, Action: action, Now: s.now}).Effect {
+	switch decide.Decide(s.law, decide.Request{Who: decide.Subject{ID: s.caller.ID}, Scope: at, Action: action, Now: s.now}).Effect {
 	case decide.Allow:
 		return true
 	case decide.Deny:
 		return false
 	}
-	who, ok := s.est.Resolve(s.caller.ID)
+	who, ok := s.law.Resolve(s.caller.ID)
 	if !ok {
 		return false
 	}

@@ -19,7 +19,10 @@ import (
 
 // A session is one request of somebody whom the house knows.
 type session struct {
-	est    *estate.Snapshot
+	est *estate.Snapshot
+	// law is the estate by which it is decided who may do what. It is est, unless a
+	// rehearsal lets decisions lag behind.
+	law    *estate.Snapshot
 	now    time.Time
 	tenant directory.TenantID
 	caller serve.Caller
@@ -47,11 +50,12 @@ func (d *Door) again(was *session) (*session, error) {
 	if s.est == nil {
 		return nil, serve.Refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "The directory is not loaded yet.")
 	}
+	s.law = d.conf.Effective(s.est)
 	return &s, d.conf.State.Fresh(s.now)
 }
 
 func (s *session) may(action string, at scope.Scope) bool {
-	return serve.Operation{Action: action, At: at}.Allowed(s.est, s.caller.ID, s.now)
+	return serve.Operation{Action: action, At: at}.Allowed(s.law, s.caller.ID, s.now)
 }
 
 // need refuses who may not do something at a place. It asks nothing about whether
@@ -61,7 +65,7 @@ func (s *session) need(ops ...serve.Operation) error {
 		if err := s.reach(o.At); err != nil {
 			return err
 		}
-		if o.Allowed(s.est, s.caller.ID, s.now) {
+		if o.Allowed(s.law, s.caller.ID, s.now) {
 			continue
 		}
 		which := "does not have authorization"

@@ -49,6 +49,10 @@ type Config struct {
 	Keys    func() token.KeySet
 	// Issuers returns the values of iss that a tenant's tokens may carry.
 	Issuers func(directory.TenantID) []string
+	// Effective returns the estate that says what somebody is called and which groups
+	// he is in, when its argument is the current one. Nil means that it is that one.
+	// Who may not sign in any more is always asked of the current one.
+	Effective func(*estate.Snapshot) *estate.Snapshot
 	// Live says whether the sign-in that a verified token came from still stands.
 	// Nil means that every one does.
 	Live func(context.Context, token.Claims) (bool, error)
@@ -90,6 +94,9 @@ func New(conf Config) (*Door, error) {
 	}
 	if conf.Now == nil {
 		conf.Now = time.Now
+	}
+	if conf.Effective == nil {
+		conf.Effective = func(est *estate.Snapshot) *estate.Snapshot { return est }
 	}
 	return &Door{conf}, nil
 }
@@ -146,6 +153,7 @@ var (
 	errAudience  = errors.New("the token is not for the audiences that were asked about")
 	errEnded     = errors.New("the sign-in that the token came from was ended")
 	errNobody    = errors.New("the token names no directory principal")
+	errGroups    = errors.New("service principal with group membership exceeding the limit of groups in a token is not supported")
 	errSystem    = errors.New("the name of the account is reserved for the Kubernetes control plane")
 )
 
@@ -177,6 +185,17 @@ func (d *Door) authenticate(ctx context.Context, est *estate.Snapshot, at scope.
 	event.ID = id
 	caller, err := serve.CallerOf(est, cluster.Tenant, id)
 	if err != nil {
+		return answer{}, err
+	}
+	if law := d.conf.Effective(est); law != est {
+		// A rehearsal lets decisions lag behind.
+		est = law
+		event.Revision = est.Revision()
+		if caller, err = serve.CallerOf(est, cluster.Tenant, id); err != nil {
+			return answer{}, err
+		}
+	}
+	if err := tooMany(est.Rehearsal().Limits, caller); err != nil {
 		return answer{}, err
 	}
 	ans := answer{Authenticated: true, Audiences: audiences, User: user{

@@ -2,11 +2,13 @@ package authn
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
@@ -37,6 +39,15 @@ func groups(est *estate.Snapshot, cluster resource.Cluster, caller serve.Caller)
 		texts[i] = id.String()
 	}
 	return texts
+}
+
+// tooMany refuses programs in more groups than a token can list, as AKS does, where
+// a rehearsal has that limit.
+func tooMany(limits rehearsal.Limits, caller serve.Caller) error {
+	if caller.Kind != principal.User && limits.GroupsInToken.Exceeded(len(caller.Groups)) {
+		return fmt.Errorf("%w: %d groups, the limit is %d", errGroups, len(caller.Groups), limits.GroupsInToken)
+	}
+	return nil
 }
 
 func named(est *estate.Snapshot, cluster resource.Cluster, caller serve.Caller) []principal.ID {

@@ -34,10 +34,13 @@ const (
 //  8. Without Azure RBAC on the cluster there is no opinion, and nothing is said.
 //  9. Deny assignments deny, role assignments allow, and else there is no opinion.
 //
+// What a principal has, and which groups he is in, is asked of law, which is est
+// unless a rehearsal lets decisions lag behind. What stops somebody is asked of est.
+//
 // Package decide is the only source of what is allowed, so that what explains a
 // decision cannot say anything else. Discovery needs no exception: the cluster's
 // own system:discovery grants it.
-func answer(est *estate.Snapshot, at scope.Scope, q *question, now time.Time) verdict {
+func answer(est, law *estate.Snapshot, at scope.Scope, q *question, now time.Time) verdict {
 	if why := q.complete(); why != "" {
 		return denied("The request is malformed: " + why + ".")
 	}
@@ -58,13 +61,13 @@ func answer(est *estate.Snapshot, at scope.Scope, q *question, now time.Time) ve
 		v.knows = true
 		return v
 	}
-	v := judge(est, &cluster, q, now)
+	v := judge(est, law, &cluster, q, now)
 	v.knows = true
 	return v
 }
 
 // judge answers steps 4 to 9.
-func judge(est *estate.Snapshot, cluster *resource.Cluster, q *question, now time.Time) verdict {
+func judge(est, law *estate.Snapshot, cluster *resource.Cluster, q *question, now time.Time) verdict {
 	if why := q.sound(); why != "" {
 		return denied("The request is malformed: " + why + ".")
 	}
@@ -77,7 +80,11 @@ func judge(est *estate.Snapshot, cluster *resource.Cluster, q *question, now tim
 		}
 		return verdict{reason: reasonNotAAD}
 	}
-	caller, why := known(est, cluster, q)
+	caller, why := known(law, cluster, q)
+	if why == "" && law != est {
+		_, err := serve.CallerOf(est, cluster.Tenant, caller.ID)
+		why = gone(err)
+	}
 	if why != "" {
 		v := denied(why)
 		v.id = caller.ID
@@ -87,7 +94,7 @@ func judge(est *estate.Snapshot, cluster *resource.Cluster, q *question, now tim
 	if !cluster.AzureRBAC {
 		return v
 	}
-	dec := decide.Decide(est, decide.Request{
+	dec := decide.Decide(law, decide.Request{
 		Who: decide.Subject{ID: caller.ID}, Scope: cluster.Scope, Kube: q.attributes, Now: now, Only: decide.Azure,
 	})
 	v.effect = dec.Effect
@@ -123,12 +130,10 @@ func known(est *estate.Snapshot, cluster *resource.Cluster, q *question) (serve.
 	}
 	nobody := serve.Caller{ID: id}
 	caller, err := serve.CallerOf(est, cluster.Tenant, id)
-	switch {
-	case errors.Is(err, serve.ErrDeleted), errors.Is(err, serve.ErrDisabled), errors.Is(err, serve.ErrOtherTenant):
-		return nobody, "Access denied: " + err.Error() + "."
-	case err != nil:
-		return nobody, "Access denied."
-	case caller.Name != q.user:
+	if err != nil {
+		return nobody, gone(err)
+	}
+	if caller.Name != q.user {
 		return nobody, "Access denied: the account has another name now. Please sign in again."
 	}
 	for _, g := range q.groups {
@@ -142,6 +147,17 @@ func known(est *estate.Snapshot, cluster *resource.Cluster, q *question) (serve.
 		}
 	}
 	return caller, ""
+}
+
+// gone says why somebody is nobody now; "" when he is.
+func gone(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, serve.ErrDeleted), errors.Is(err, serve.ErrDisabled), errors.Is(err, serve.ErrOtherTenant):
+		return "Access denied: " + err.Error() + "."
+	}
+	return "Access denied."
 }
 
 // localAdmin says why a local administrator is denied; "" for everybody else.

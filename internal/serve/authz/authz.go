@@ -44,9 +44,13 @@ type estates interface {
 // Config is what the door needs. Estates is required.
 type Config struct {
 	Estates estates
-	Log     *slog.Logger                       // nil means no log
-	Events  func(context.Context, serve.Event) // nil means that nobody listens; it must not block
-	Now     func() time.Time                   // nil means time.Now
+	// Effective returns the estate that says who has what, when its argument is the
+	// current one. Nil means that it is that one. Who is disabled, and what was
+	// revoked, is always asked of the current one.
+	Effective func(*estate.Snapshot) *estate.Snapshot
+	Log       *slog.Logger                       // nil means no log
+	Events    func(context.Context, serve.Event) // nil means that nobody listens; it must not block
+	Now       func() time.Time                   // nil means time.Now
 }
 
 // A Door answers SubjectAccessReviews. It is safe for concurrent use.
@@ -61,6 +65,9 @@ func New(conf Config) (*Door, error) {
 	}
 	if conf.Now == nil {
 		conf.Now = time.Now
+	}
+	if conf.Effective == nil {
+		conf.Effective = func(est *estate.Snapshot) *estate.Snapshot { return est }
 	}
 	return &Door{conf}, nil
 }
@@ -90,7 +97,8 @@ func (d *Door) review(w http.ResponseWriter, r *http.Request, at scope.Scope) er
 	}
 	start := d.conf.Now()
 	est := d.conf.Estates.Current()
-	v := answer(est, at, &q, start)
+	law := d.conf.Effective(est)
+	v := answer(est, law, at, &q, start)
 	end := d.conf.Now()
 	if v.knows {
 		// Asked behind the answer: this process may have slept on the way to it.
@@ -106,8 +114,8 @@ func (d *Door) review(w http.ResponseWriter, r *http.Request, at scope.Scope) er
 		if v.failure != "" {
 			e.Reason = v.failure
 		}
-		if est != nil {
-			e.Revision = est.Revision()
+		if law != nil {
+			e.Revision = law.Revision()
 		}
 		if ids := r.Header["Audit-Id"]; len(ids) > 0 {
 			e.AuditID = serve.Printable(ids[0], 64)

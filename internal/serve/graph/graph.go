@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
@@ -51,6 +52,11 @@ type Config struct {
 	Keys  func() token.KeySet
 	// Issuers returns the values of iss that a tenant's tokens may carry.
 	Issuers func(directory.TenantID) []string
+	// Effective returns the estate by which it is decided who may do what, when its
+	// argument is the current one. Nil means that it is that one.
+	Effective func(*estate.Snapshot) *estate.Snapshot
+	// Meter counts who asks too often; nil counts nothing.
+	Meter *rehearse.Meter
 	// Live says whether the sign-in that a verified token came from still stands.
 	// Nil means that every one does.
 	Live func(context.Context, token.Claims) (bool, error)
@@ -84,6 +90,9 @@ func New(conf Config) (*Door, error) {
 	}
 	if conf.Now == nil {
 		conf.Now = time.Now
+	}
+	if conf.Effective == nil {
+		conf.Effective = func(est *estate.Snapshot) *estate.Snapshot { return est }
 	}
 	if conf.Base == "" {
 		conf.Base = "https://" + Host
@@ -171,6 +180,9 @@ func (d *Door) handle(h handler) http.Handler {
 	return d.wrap(func(w http.ResponseWriter, r *http.Request) error {
 		s, err := d.session(r)
 		if err != nil {
+			return err
+		}
+		if err := d.count(w, s); err != nil {
 			return err
 		}
 		if r.ContentLength == 0 { // over HTTP/2 no body is not http.NoBody

@@ -15,7 +15,10 @@ import (
 
 // A session is one request of somebody whom the house knows.
 type session struct {
-	est    *estate.Snapshot
+	est *estate.Snapshot
+	// law is the estate by which it is decided who may do what. It is est, unless a
+	// rehearsal lets decisions lag behind.
+	law    *estate.Snapshot
 	now    time.Time
 	tenant directory.TenantID
 	caller serve.Caller
@@ -38,7 +41,7 @@ func (d *Door) session(r *http.Request) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{est: est, now: now, tenant: tenant, caller: caller}, nil
+	return &session{est: est, law: d.conf.Effective(est), now: now, tenant: tenant, caller: caller}, nil
 }
 
 // need refuses a caller who may not do something in all of his directory.
@@ -66,7 +69,7 @@ func (s *session) needAt(at scope.Scope, actions ...string) error {
 
 func (s *session) needAll(ops []serve.Operation) error {
 	for _, o := range ops {
-		if !o.Allowed(s.est, s.caller.ID, s.now) {
+		if !o.Allowed(s.law, s.caller.ID, s.now) {
 			return denied()
 		}
 	}
@@ -103,6 +106,7 @@ func (d *Door) commit(ctx context.Context, s *session, why string, p plan, priva
 			}
 			again := *s
 			again.est = now
+			again.law = d.conf.Effective(now)
 			_, err := p(&again)
 			return err
 		},
