@@ -104,6 +104,7 @@ func (d *Desk) Watched(t *testing.T, watch func(ctx context.Context, line string
 	if failed := lines.end(); failed != nil {
 		t.Errorf("%s %s: %v", name, strings.Join(args, " "), failed)
 	}
+	tried(t, name, args)
 	res := Result{Out: out.String(), Err: complaint.String(), Code: cmd.ProcessState.ExitCode()}
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited || ctx.Err() != nil {
 		t.Fatalf("%s %s: %v (%v)\n%s%s", name, strings.Join(args, " "), err, ctx.Err(), res.Out, res.Err)
@@ -112,7 +113,11 @@ func (d *Desk) Watched(t *testing.T, watch func(ctx context.Context, line string
 }
 
 // find looks for a program in the PATH of an environment, whose last entry counts.
+// A path names the program itself.
 func find(name string, environ []string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
 	var path string
 	for _, kv := range environ {
 		if v, ok := strings.CutPrefix(kv, "PATH="); ok {

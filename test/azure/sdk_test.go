@@ -12,13 +12,13 @@ import (
 	"github.com/gatehouse-io/gatehouse/test/azure"
 )
 
-// program is ./sdk, built once.
+// program is ./sdk, built once, where the tests' binary is: go test removes both.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gatehouse-sdk-")
+	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	built := filepath.Join(dir, "sdk")
+	built := filepath.Join(filepath.Dir(self), "sdk")
 	out, err := exec.Command("go", "build", "-o", built, "./sdk").CombinedOutput()
 	if err != nil {
 		return "", &exec.Error{Name: string(out), Err: err}
@@ -35,6 +35,22 @@ func asOperator(desk *azure.Desk) {
 	asApp(desk, desk.House.Operator.ClientID.String(), desk.House.Operator.Secret)
 }
 
+// moduleVersion is the version of a module of the SDK that this module requires.
+func moduleVersion(t *testing.T, name string) string {
+	t.Helper()
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mod)) {
+		if f := strings.Fields(line); len(f) >= 2 && strings.Contains(f[0]+"/", "/"+name+"/") {
+			return f[1]
+		}
+	}
+	t.Fatalf("no module %s is required", name)
+	return ""
+}
+
 // people of the sample estate.
 const (
 	fayeID = "a0000000-0000-4000-8000-000000000002"
@@ -47,9 +63,13 @@ func settings(desk *azure.Desk, more ...string) {
 	desk.Env = append(desk.Env, more...)
 }
 
-// play runs a play of ./sdk and compares what it says.
-func play(t *testing.T, desk *azure.Desk, name string, want ...string) {
+// play runs a play of ./sdk and compares what it says. Calls are those that it
+// makes, as module: Type.Method.
+func play(t *testing.T, desk *azure.Desk, name string, calls map[string][]string, want ...string) {
 	t.Helper()
+	for module, list := range calls {
+		azure.Tried(t, module, moduleVersion(t, module), list...)
+	}
 	sdk, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +91,7 @@ func TestTheSDKForGoGetsTokens(t *testing.T) {
 	desk := azure.Shared(t, azure.Options{}).Desk(t)
 	asOperator(desk)
 	settings(desk, "SDK_USER="+penny, "SDK_PASSWORD="+desk.House.Password)
-	play(t, desk, "credentials",
+	play(t, desk, "credentials", map[string][]string{"azidentity": {"ClientSecretCredential", "EnvironmentCredential", "DefaultAzureCredential", "UsernamePasswordCredential"}},
 		"ClientSecretCredential: a token of 3 parts until later",
 		"EnvironmentCredential: a token of 3 parts until later",
 		"DefaultAzureCredential: a token of 3 parts until later",
@@ -84,7 +104,10 @@ func TestTheSDKForGoAssignsRoles(t *testing.T) {
 	desk := azure.Shared(t, azure.Options{}).Desk(t)
 	asOperator(desk)
 	settings(desk, "SDK_NAME1=11110000-0000-4000-8000-000000000001", "SDK_NAME2=11110000-0000-4000-8000-000000000002")
-	play(t, desk, "roles",
+	play(t, desk, "roles", map[string][]string{"armauthorization": {
+		"RoleDefinitionsClient.NewListPager", "RoleAssignmentsClient.Create", "RoleAssignmentsClient.NewListForScopePager", "RoleAssignmentsClient.Get",
+		"RoleAssignmentsClient.GetByID", "RoleAssignmentsClient.Delete", "DenyAssignmentsClient.NewListForScopePager",
+	}},
 		"role: Azure Kubernetes Service RBAC Reader, BuiltInRole",
 		"create: by the SDK for Go for a User",
 		"create it again under another name: 409 RoleAssignmentExists",
@@ -102,5 +125,23 @@ func TestTheSDKForGoIsToldWhyItIsRefused(t *testing.T) { // AZ-14
 	app := desk.House.NewApp(t, "nobody much")
 	asApp(desk, app.AppID.String(), app.Secret)
 	settings(desk, "SDK_NAME1=11110000-0000-4000-8000-000000000003", "SDK_PRINCIPAL="+app.Principal.String())
-	play(t, desk, "refused", "make oneself Owner: 403 AuthorizationFailed")
+	play(t, desk, "refused", nil, "make oneself Owner: 403 AuthorizationFailed")
+}
+
+func TestTheSDKForGoMakesIdentities(t *testing.T) { // FED-02, FED-03
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{}).Desk(t)
+	asOperator(desk)
+	settings(desk)
+	play(t, desk, "identities", map[string][]string{"armmsi": {
+		"UserAssignedIdentitiesClient.CreateOrUpdate", "UserAssignedIdentitiesClient.Update", "UserAssignedIdentitiesClient.Get", "UserAssignedIdentitiesClient.Delete",
+		"FederatedIdentityCredentialsClient.CreateOrUpdate", "FederatedIdentityCredentialsClient.NewListPager", "FederatedIdentityCredentialsClient.Delete",
+	}},
+		"create: sdk-go in westeurope, tagged a",
+		"update: tagged b, the same client id: true",
+		"federated credential: system:serviceaccount:default:app",
+		"the same issuer and subject again: 400 BadRequest",
+		"two audiences: 400 BadRequest",
+		"list: 1",
+		"get it after its deletion: 404 ResourceNotFound")
 }

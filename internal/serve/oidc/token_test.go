@@ -274,6 +274,7 @@ func TestRequestsAreReadInOneWay(t *testing.T) {
 		{"OA-45: 100,000 scopes", "POST", "", "application/x-www-form-urlencoded", "", "", with(good, "scope", strings.Repeat("a ", 100000)).Encode(), 413, "invalid_request"},
 		{"OA-45: 100 scopes", "POST", "", "application/x-www-form-urlencoded", "", "", with(good, "scope", strings.Repeat("a ", 100)).Encode(), 400, "invalid_scope"},
 		{"OA-44: a parameter twice", "POST", "", "application/x-www-form-urlencoded", "", "", twice, 400, "invalid_request"},
+		{"a client's own number of its request in both", "POST", "?client-request-id=1", "application/x-www-form-urlencoded", "", "", good.Encode() + "&client-request-id=1", 200, ""},
 		{"OA-44: in the URL and in the body", "POST", "?scope=x", "application/x-www-form-urlencoded", "", "", good.Encode(), 400, "invalid_request"},
 		{"OA-21, OA-53: a secret in the URL", "POST", "?client_secret=x", "application/x-www-form-urlencoded", "", "", noSecret.Encode(), 400, "invalid_request"},
 		{"bad encoding in the body", "POST", "", "application/x-www-form-urlencoded", "", "", "a=%zz", 400, "invalid_request"},

@@ -1,0 +1,35 @@
+package azure_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/gatehouse-io/gatehouse/test/azure"
+)
+
+func TestTheSDKForJavaScript(t *testing.T) {
+	t.Parallel()
+	dir, err := filepath.Abs("js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed: apt-get install nodejs npm")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+		t.Skip("the SDK is not installed: run npm ci in test/azure/js, or make test")
+	}
+	desk := azure.Shared(t, azure.Options{}).Desk(t)
+	asOperator(desk)
+	settings(desk)
+	res := desk.Run(t, "node", "--test", "--test-reporter=tap", filepath.Join(dir, "sdk.test.mjs"))
+	for _, m := range regexp.MustCompile(`(?m)^ *ok \d+ - ([^#\n]+?)\s*$`).FindAllStringSubmatch(res.Out, -1) {
+		azure.Tried(t, "Azure SDK for JavaScript", "identity 4.10.0, arm-authorization 9.0.0, arm-containerservice 21.3.0, arm-msi 2.1.0", m[1])
+	}
+	if res.Code != 0 {
+		t.Errorf("exit code %d\n%s%s", res.Code, res.Out, res.Err)
+	}
+}
