@@ -1,6 +1,7 @@
 # make run     bring up the identity plane, three control planes and the sample estate
 # make test    every test, the slow real ones included; make test-fast, the quick ones alone
 # make bench   the figures, side by side with their peers
+# make compat  write docs/compatibility.md from a run with the real clients
 # make lint    vet, staticcheck, gofmt and the rules of the tree
 
 SHELL       := /bin/bash
@@ -10,11 +11,13 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 KUBELOGIN   := github.com/Azure/kubelogin@v0.2.21
 FUZZTIME    ?= 5s
 
+JS          := $(CURDIR)/test/azure/js
+
 export GATEHOUSE_KUBE      := $(BIN)/gatehouse-kube
 export GATEHOUSE_KUBELOGIN := $(BIN)/kubelogin
 export GATEHOUSE_BIN       := $(BIN)/gatehouse
 
-.PHONY: run build test test-fast fuzz bench lint clean
+.PHONY: run build test test-fast compat fuzz bench lint clean
 
 run: build
 	$(BIN)/gatehouse up
@@ -41,10 +44,19 @@ $(BIN)/kubelogin: Makefile
 
 # All of it: the rules of the tree, every package, and the real ones: kube-apiserver,
 # kubectl, kubelogin, a browser, etcd under faults.
-test: lint build $(BIN)/kubelogin
+test: lint build $(BIN)/kubelogin $(JS)/node_modules
 	$(GO) test -timeout 20m ./...
 	cd test && $(GO) test -timeout 30m ./...
 	$(MAKE) fuzz
+
+# The SDK for JavaScript, which the tests run where there is npm.
+$(JS)/node_modules: $(JS)/package-lock.json
+	@if command -v npm >/dev/null; then cd $(JS) && npm ci --silent --no-audit --no-fund && touch node_modules; else echo "npm is not installed: the SDK for JavaScript is not tried" >&2; fi
+
+# docs/compatibility.md, from a run of the tests that drive clients of others.
+compat: build $(BIN)/kubelogin $(JS)/node_modules
+	@notes=$$(mktemp) && trap 'rm -f $$notes' EXIT && cd test && GATEHOUSE_COMPAT=$$notes $(GO) test -count=1 -timeout 30m ./azure/... \
+		&& $(GO) run ./compat <$$notes >$(CURDIR)/docs/compatibility.md
 
 # What needs no binary but Go's.
 test-fast:
