@@ -16,7 +16,7 @@ func doors(arm, graph, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first, _, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
 		switch strings.ToLower(first) {
-		case "subscriptions", "tenants", "providers":
+		case "subscriptions", "tenants", "providers", "metadata":
 			arm.ServeHTTP(w, r)
 		case "v1.0":
 			graph.ServeHTTP(w, r)

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/pki"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
+	"github.com/gatehouse-io/gatehouse/internal/serve/clouds"
 	"github.com/gatehouse-io/gatehouse/internal/serve/graph"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/serve/proxy"
@@ -35,11 +36,34 @@ func (h *House) own() front {
 	return front{h.conf.Authority, h.conf.Authority, h.conf.Authority}
 }
 
+// cloud is how a front describes itself to clients.
+func (f front) cloud() clouds.Cloud {
+	if f == publicCloud {
+		return clouds.Cloud{Name: "AzureCloud", Login: f.login, ResourceManager: f.arm, Graph: f.graph}
+	}
+	return clouds.Cloud{Name: "Gatehouse", Login: f.login, ResourceManager: f.arm, Graph: f.graph, SignInAtADFS: true}
+}
+
+// withMetadata puts the description of the cloud beside its Resource Manager.
+func withMetadata(about, arm http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == clouds.Path {
+			about.ServeHTTP(w, r)
+			return
+		}
+		arm.ServeHTTP(w, r)
+	})
+}
+
 // A doorway is the doors of a front.
 type doorway struct{ login, arm, graph http.Handler }
 
 // doorway builds the doors of a front.
 func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []byte) (doorway, error) {
+	op, err := ReadOperator(h.conf.Dir.Operator())
+	if err != nil {
+		return doorway{}, err
+	}
 	log := h.conf.Log
 	issuer, err := h.issuer.At(f.login)
 	if err != nil {
@@ -55,8 +79,9 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 	if err != nil {
 		return doorway{}, err
 	}
-	loginDoor := oidc.New(oidc.Config{Issuer: issuer, Log: log.With("door", "oidc"), Trace: trace})
-	return doorway{loginDoor, armDoor.Handler(), graphDoor.Handler()}, nil
+	loginDoor := oidc.New(oidc.Config{Issuer: issuer, Log: log.With("door", "oidc"), Trace: trace, Single: op.Tenant})
+	about := clouds.Handler(f.cloud(), serve.Options{Log: log.With("door", "clouds"), Now: h.conf.Now})
+	return doorway{loginDoor, withMetadata(about, armDoor.Handler()), graphDoor.Handler()}, nil
 }
 
 // outside are the names of the public cloud beside those of a doorway.

@@ -72,7 +72,7 @@ func (a admitted) name() string {
 // admit decides whether a proof may become tokens now: the client, the resource
 // and its scopes, the subject, the policy. Everything is looked up anew, because
 // a code or a refresh token may be older than the order that ended its rights.
-func admit(est *estate.Snapshot, p proof) (admitted, error) {
+func (i *Issuer) admit(est *estate.Snapshot, p proof) (admitted, error) {
 	a := admitted{proof: p, tenant: p.realm.ID, revision: est.Revision()}
 	if p.client.proof == unproven {
 		return admitted{}, refuse(invalidClient, 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
@@ -106,7 +106,7 @@ func admit(est *estate.Snapshot, p proof) (admitted, error) {
 		return admitted{}, err
 	}
 	here := Realm{ID: a.tenant}
-	if a.resource, a.audience, err = resolveResource(est, here, p.scopes.Resource); err != nil {
+	if a.resource, a.audience, err = i.resolveResource(est, here, p.scopes.Resource); err != nil {
 		return admitted{}, err
 	}
 	if a.resource.closed != nil {

@@ -106,7 +106,7 @@ func (i *Issuer) CheckAuthorize(req AuthorizeRequest) (Authorization, error) {
 	if err != nil {
 		return a, err
 	}
-	r, _, err := resolveResource(est, realm, a.scopes.Resource)
+	r, _, err := i.resolveResource(est, realm, a.scopes.Resource)
 	if err != nil {
 		return a, err
 	}
@@ -158,7 +158,7 @@ func (i *Issuer) GrantCode(ctx context.Context, a Authorization, who Identity) (
 	// The client shows who it is when it redeems the code. Whatever else would
 	// refuse it then is said now, while somebody is there to read it.
 	p.client.proof = proofPublic
-	if _, err := admit(est, p); err != nil {
+	if _, err := i.admit(est, p); err != nil {
 		return Secret{}, err
 	}
 	now := i.now()

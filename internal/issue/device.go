@@ -109,7 +109,7 @@ func (i *Issuer) StartDevice(ctx context.Context, req DeviceRequest) (DeviceCode
 	if err != nil {
 		return DeviceCode{}, err
 	}
-	r, _, err := resolveResource(est, realm, scopes.Resource)
+	r, _, err := i.resolveResource(est, realm, scopes.Resource)
 	if err != nil {
 		return DeviceCode{}, err
 	}
@@ -272,7 +272,7 @@ func (i *Issuer) ApproveDevice(ctx context.Context, found PendingDevice, who Ide
 		return ErrNoSuchCode
 	}
 	c.proof = proofPublic
-	if _, err := admit(est, proof{realm: d.realm(), client: c, scopes: d.Scopes, who: who, v1: d.V1}); err != nil {
+	if _, err := i.admit(est, proof{realm: d.realm(), client: c, scopes: d.Scopes, who: who, v1: d.V1}); err != nil {
 		return err
 	}
 	d.State, d.Who = deviceApproved, who

@@ -114,7 +114,7 @@ func (i *Issuer) grant(ctx context.Context, p proof) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	a, err := admit(est, p)
+	a, err := i.admit(est, p)
 	if err != nil {
 		return Answer{}, err
 	}

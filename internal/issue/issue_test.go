@@ -63,7 +63,7 @@ func open(t *testing.T, wrap func(*store.Store) issue.State) *issue.Issuer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ring.Close() })
-	i, err := issue.New(issue.Config{State: wrap(s), Keys: ring, Authority: "https://gatehouse.example:8443"})
+	i, err := issue.New(issue.Config{State: wrap(s), Keys: ring, Authority: "https://gatehouse.example:8443", Fronts: []string{"https://login.microsoftonline.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}

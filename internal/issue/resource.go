@@ -79,9 +79,15 @@ func errResource(name string, realm Realm) *Error {
 // resolveResource finds the resource that a client named, and the audience of a
 // version 1.0 token for it: the name as the client wrote it, because that is what
 // the service behind it compares with. Tenant may still be open.
-func resolveResource(est *estate.Snapshot, realm Realm, asked string) (resource, string, error) {
+func (i *Issuer) resolveResource(est *estate.Snapshot, realm Realm, asked string) (resource, string, error) {
+	const graph = "https://graph.microsoft.com"
 	if asked == "" {
-		asked = "https://graph.microsoft.com"
+		asked = graph
+	}
+	// A cloud of its own is described to clients with the house's URL as that of
+	// Graph, which they then take for its audience, too.
+	if strings.TrimSuffix(asked, "/") == i.fronts[0] {
+		asked = graph
 	}
 	bare, spn := strings.CutPrefix(asked, "spn:")
 	r, ok := lookResource(est, bare)

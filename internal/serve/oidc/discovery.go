@@ -81,6 +81,20 @@ func (d *Door) discoveryV2(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return d.describeV2(w, realm)
+}
+
+// discoverySingle is the document of the one tenant for clients that take the
+// house for an AD FS, because there they name no tenant and check no authority.
+// Its endpoints are the tenant's own.
+func (d *Door) discoverySingle(w http.ResponseWriter, _ *http.Request) error {
+	if _, ok := d.issuer.Estate().Tenant(d.single); !ok {
+		return refuseRequest(http.StatusNotFound, 90002, "No tenant stands at /adfs.")
+	}
+	return d.describeV2(w, issue.Realm{ID: d.single})
+}
+
+func (d *Door) describeV2(w http.ResponseWriter, realm issue.Realm) error {
 	root := d.issuer.Authority() + "/" + realm.String()
 	m := d.base(realm)
 	m.Issuer = issue.IssuerV2(d.issuer.Authority(), issuerSegment(realm))

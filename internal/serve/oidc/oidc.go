@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"path"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
@@ -22,6 +23,9 @@ type Config struct {
 	Issuer *issue.Issuer
 	Log    *slog.Logger // nil means no log
 	Trace  *serve.Trace // nil forgets what was issued
+	// Single is the tenant whose endpoints clients of a cloud with one tenant find
+	// at /adfs; zero means that they find none there.
+	Single directory.TenantID
 }
 
 // A Door serves the issuer's endpoints and pages. It answers every path, with 404
@@ -30,6 +34,7 @@ type Door struct {
 	issuer *issue.Issuer
 	log    *slog.Logger
 	trace  *serve.Trace
+	single directory.TenantID
 	origin *http.CrossOriginProtection
 	mux    *http.ServeMux
 }
@@ -37,7 +42,7 @@ type Door struct {
 // New returns the issuer's door.
 func New(c Config) *Door {
 	d := &Door{
-		issuer: c.Issuer, log: c.Log, trace: c.Trace,
+		issuer: c.Issuer, log: c.Log, trace: c.Trace, single: c.Single,
 		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	if d.log == nil {
@@ -52,6 +57,7 @@ func New(c Config) *Door {
 
 	api("GET /{tenant}/v2.0/.well-known/openid-configuration", d.discoveryV2)
 	api("GET /{tenant}/.well-known/openid-configuration", d.discoveryV1)
+	api("GET /adfs/.well-known/openid-configuration", d.discoverySingle)
 	api("GET /{tenant}/discovery/v2.0/keys", d.keys)
 	api("GET /{tenant}/discovery/keys", d.keys)
 	api("GET /common/discovery/instance", d.instance)
