@@ -30,6 +30,9 @@ func (c *Cluster) bootstrap(ctx context.Context) error {
 		api.apply(ctx, rbacPath+"clusterrolebindings/"+MirrorUser, bindMirror()),
 		api.apply(ctx, rbacPath+"clusterrolebindings/"+LocalAdmins, bindLocalAdmins()),
 		bindAdminGroups(ctx, api, c.conf.AdminGroups),
+		api.apply(ctx, rbacPath+"clusterroles/"+accountReader, accountRole()),
+		api.apply(ctx, rbacPath+"clusterrolebindings/"+accountReader, bind(accountReader, accountReader, subject{rbacGroup, "User", MirrorUser})),
+		registerMutation(ctx, api, c.conf.House, c.conf.WorkloadIdentity),
 	)
 }
 

@@ -36,7 +36,9 @@ type Config struct {
 	Etcd        Etcd           // where its objects are kept
 	House       House          // whom it asks; zero: nobody
 	AdminGroups []principal.ID // members are cluster-admin by Kubernetes RBAC
-	Port        int            // of the API server; 0 keeps the remembered one, or chooses a free one
+	// WorkloadIdentity lets the house mutate pods; see House.PodMutation.
+	WorkloadIdentity bool
+	Port             int // of the API server; 0 keeps the remembered one, or chooses a free one
 
 	ServerNames          []string // DNS names of the API server besides localhost
 	ServiceAccountIssuer string   // iss of service account tokens; empty means the API server's own URL

@@ -28,6 +28,10 @@ func (c *Cluster) writeConfig() error {
 	if house.TokenReview != "" {
 		put(f.config("tokenreview.kubeconfig"), webhookKubeconfig(house.TokenReview, files))
 	}
+	if house.PodMutation != "" {
+		put(f.config("admission.kubeconfig"), admissionKubeconfig(house.PodMutation, files))
+		put(f.config("admission.yaml"), marshal(admission(f.config("admission.kubeconfig"))))
+	}
 	put(f.config("authentication.yaml"), marshal(authentication(healthPaths)))
 	put(f.config("authorization.yaml"), marshal(authorization(asks, []string{notSystem, notMirror})))
 	put(f.config("controller-manager.kubeconfig"), marshal(kubeconfig{
@@ -89,9 +93,14 @@ func (c *Cluster) apiServerArgs() []string {
 		"--authorization-config=" + f.config("authorization.yaml"),
 		"--enable-admission-plugins=NodeRestriction",
 		"--profiling=false",
+		// As on AKS: who may run privileged pods is a matter of pod security.
+		"--allow-privileged=true",
 	}
 	if etcd.CertFile != "" {
 		args = append(args, "--etcd-cafile="+etcd.CAFile, "--etcd-certfile="+etcd.CertFile, "--etcd-keyfile="+etcd.KeyFile)
+	}
+	if c.conf.House.PodMutation != "" {
+		args = append(args, "--admission-control-config-file="+f.config("admission.yaml"))
 	}
 	if c.conf.House.TokenReview != "" {
 		args = append(args, tokenReviewArgs(f.config("tokenreview.kubeconfig"))...)

@@ -15,16 +15,19 @@ import (
 type House struct {
 	TokenReview         string // https URL that reviews tokens; empty turns sign-in through the house off
 	SubjectAccessReview string // https URL that reviews requests; empty leaves Node and RBAC alone in the chain
+	PodMutation         string // https URL that gives pods their workload identity; empty leaves them as they are
 	CA                  []byte // PEM: who signs the house's serving certificate
 	ClientCert          []byte // PEM: the cluster's certificate, URI SAN gatehouse:cluster:{scope}
 	ClientKey           []byte // PEM: its key
 }
 
 // serves reports whether the cluster asks the house anything at all.
-func (h House) serves() bool { return h.TokenReview != "" || h.SubjectAccessReview != "" }
+func (h House) serves() bool {
+	return h.TokenReview != "" || h.SubjectAccessReview != "" || h.PodMutation != ""
+}
 
 func (h House) check() error {
-	for _, u := range []string{h.TokenReview, h.SubjectAccessReview} {
+	for _, u := range []string{h.TokenReview, h.SubjectAccessReview, h.PodMutation} {
 		if u == "" {
 			continue
 		}

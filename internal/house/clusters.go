@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
 	"github.com/gatehouse-io/gatehouse/internal/control/mirror"
@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -37,6 +38,7 @@ type clusters struct {
 	endpoints []string
 	etcd      etcd.Files // of a client that may be given to API servers
 	webhook   string     // URL of the webhook listener
+	authority string     // URL of the token service, for pods
 	serverCA  *pki.CA
 	clientCA  *pki.CA
 	store     *store.Store
@@ -53,7 +55,8 @@ type clusters struct {
 type run struct {
 	is   resource.Cluster // what was applied to it
 	cp   *cluster.Cluster
-	stop context.CancelFunc // ends its mirror
+	core coreclient.CoreV1Interface // reads its service accounts
+	stop context.CancelFunc         // ends its mirror
 }
 
 // start runs the control plane of one cluster and notes in the estate where it is.
@@ -67,9 +70,15 @@ func (c *clusters) start(ctx context.Context, rec resource.Cluster, progress fun
 	if err != nil {
 		return err // it names the cluster
 	}
+	sight := eye{cp: cp, now: c.now}
+	core, err := coreclient.NewForConfig(sight.config("gatehouse-admission"))
+	if err != nil {
+		cp.Stop()
+		return fmt.Errorf("cluster %s: %w", rec.Name, err)
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c.mu.Lock()
-	c.runs[rec.Scope] = &run{is: rec, cp: cp, stop: stop}
+	c.runs[rec.Scope] = &run{is: rec, cp: cp, core: core, stop: stop}
 	c.mu.Unlock()
 	if err := c.seed(ctx, rec, cp); err != nil {
 		return fmt.Errorf("cluster %s: %w", rec.Name, err)
@@ -77,15 +86,9 @@ func (c *clusters) start(ctx context.Context, rec resource.Cluster, progress fun
 	if err := c.note(ctx, rec, cp); err != nil {
 		return err
 	}
-	pair, err := cp.IssueMirror(leafLife)
-	if err != nil {
-		return fmt.Errorf("cluster %s: %w", rec.Name, err)
-	}
 	c.wg.Go(func() {
 		err := mirror.Run(background, mirror.Config{
-			Cluster: rec.Scope, Store: c.store, Log: c.log,
-			Client: &rest.Config{Host: cp.Server(), UserAgent: "gatehouse-mirror",
-				TLSClientConfig: rest.TLSClientConfig{CAData: cp.CA(), CertData: pair.CertPEM, KeyData: pair.KeyPEM}},
+			Cluster: rec.Scope, Store: c.store, Log: c.log, Client: sight.config("gatehouse-mirror"),
 		})
 		if err != nil && background.Err() == nil {
 			c.log.Error("mirror ended", "cluster", rec.Scope.String(), "error", err)
@@ -143,7 +146,7 @@ func (c *clusters) config(rec resource.Cluster) (cluster.Config, error) {
 	conf := cluster.Config{
 		Name: rec.Name, Scope: rec.Scope, Dir: c.dir.path("clusters", rec.Scope.Name()), Binary: c.binary,
 		Etcd:        cluster.Etcd{Endpoints: c.endpoints, CAFile: c.etcd.CA, CertFile: c.etcd.Cert, KeyFile: c.etcd.Key},
-		AdminGroups: adminGroups(rec), Audiences: []string{authn.ServerApp}, Now: c.now,
+		AdminGroups: adminGroups(rec), WorkloadIdentity: rec.WorkloadIdentity, Audiences: []string{authn.ServerApp}, Now: c.now,
 	}
 	pair, err := clusterCertificate(c.clientCA, rec.Scope, c.now())
 	if err != nil {
@@ -153,6 +156,7 @@ func (c *clusters) config(rec resource.Cluster) (cluster.Config, error) {
 	// also where role assignments do not count.
 	conf.House = cluster.House{
 		SubjectAccessReview: c.webhook + reviewPath(rec.Scope, authz.Path),
+		PodMutation:         c.webhook + reviewPath(rec.Scope, admission.Path),
 		CA:                  c.serverCA.CertPEM(), ClientCert: pair.CertPEM, ClientKey: pair.KeyPEM,
 	}
 	if rec.FQDN != "" {
@@ -294,6 +298,11 @@ func (c *clusters) change(ctx context.Context, r *run, rec resource.Cluster) err
 	}
 	if !slices.Equal(adminGroups(old), adminGroups(rec)) {
 		if err := r.cp.SetAdminGroups(ctx, adminGroups(rec)); err != nil {
+			return err
+		}
+	}
+	if old.WorkloadIdentity != rec.WorkloadIdentity {
+		if err := r.cp.SetWorkloadIdentity(ctx, rec.WorkloadIdentity); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
+	"path"
 	"sync"
 	"time"
 
@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
@@ -307,6 +308,11 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	if err != nil {
 		return err
 	}
+	admissionDoor, err := admission.New(admission.Config{Accounts: h.clusters.Account, Settings: h.clusters.Identity,
+		Log: log.With("door", "admission"), Events: events, Now: h.conf.Now})
+	if err != nil {
+		return err
+	}
 	apiDoor, err := api.New(api.Config{
 		State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Trace: trace,
 		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, CheckIssuer: h.checkIssuer, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
@@ -339,11 +345,11 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	public.Handle("/", ours.login)
 
 	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
-	h.clusters.webhook = "https://" + reachable(h.conf.WebhookListen)
+	h.clusters.webhook, h.clusters.authority = "https://"+reachable(h.conf.WebhookListen), h.conf.Authority
 	return errors.Join(
 		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind}, serverCA),
 		h.answer(background, h.public, doors(ours.arm, ours.graph, public), cert, nil),
-		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), authzDoor.Handler()), cert, clientCA))
+		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), admissionDoor.Handler(), authzDoor.Handler()), cert, clientCA))
 }
 
 // checkIssuer refuses an issuer that a federated credential must not name.
@@ -354,15 +360,18 @@ func (h *House) checkIssuer(issuer string) error {
 	return h.foreign.Check(issuer)
 }
 
-// webhookMux tells the two reviews apart by the end of the path; the doors check
-// all of it.
-func webhookMux(tokens, subjects http.Handler) http.Handler {
+// webhookMux tells the reviews apart by the end of the path; the doors check all
+// of it.
+func webhookMux(tokens, pods, subjects http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/"+authn.Path) {
+		switch path.Base(r.URL.Path) {
+		case authn.Path:
 			tokens.ServeHTTP(w, r)
-			return
+		case admission.Path:
+			pods.ServeHTTP(w, r)
+		default:
+			subjects.ServeHTTP(w, r)
 		}
-		subjects.ServeHTTP(w, r)
 	})
 }
 
