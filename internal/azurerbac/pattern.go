@@ -11,8 +11,11 @@ import (
 const maxPattern = 512
 
 // A Pattern is an operation in which each * stands for any run of characters,
-// slashes included and none too, so that "*/read" is every read. Patterns are
-// comparable. The zero Pattern matches nothing.
+// slashes included and none too, so that "*/read" is every read. A star that is a
+// whole segment may also stand for no segment: Managed Identity Operator may
+// userAssignedIdentities/*/assign/action, and Azure takes that for
+// userAssignedIdentities/assign/action. Patterns are comparable. The zero Pattern
+// matches nothing.
 type Pattern struct{ text string } // lower case, no two stars in a row
 
 // ParsePattern returns the pattern written as s, in any letter case.
@@ -95,20 +98,32 @@ func (w *wildcard) match(action []byte) bool {
 	if w.exact {
 		return string(action) == w.prefix
 	}
-	if len(action) < len(w.prefix)+len(w.suffix) ||
-		string(action[:len(w.prefix)]) != w.prefix ||
-		string(action[len(action)-len(w.suffix):]) != w.suffix {
+	if len(action) < len(w.prefix) || string(action[:len(w.prefix)]) != w.prefix {
 		return false
 	}
-	action = action[len(w.prefix) : len(action)-len(w.suffix)]
+	at := len(w.prefix)
 	for _, mid := range w.middle {
-		i := bytes.Index(action, mid)
+		from := shared(action, at, mid[0])
+		i := bytes.Index(action[from:], mid)
 		if i < 0 {
 			return false
 		}
-		action = action[i+len(mid):]
+		at = from + i + len(mid)
 	}
-	return true
+	if w.suffix == "" {
+		return true
+	}
+	from := len(action) - len(w.suffix)
+	return from >= shared(action, at, w.suffix[0]) && string(action[from:]) == w.suffix
+}
+
+// shared is where the piece behind a star may begin when the piece before it ends
+// at a place: both may share their slash, so that the star is no segment.
+func shared(action []byte, at int, first byte) int {
+	if first == '/' && at > 0 && action[at-1] == '/' {
+		return at - 1
+	}
+	return at
 }
 
 // parsePatterns reads the operations of one list, of which each may have at

@@ -26,6 +26,10 @@ func TestPatternMatch(t *testing.T) {
 		{"a star behind a slash needs the slash", "a/b/*", "a/b", false},
 		{"a star in the middle", "Microsoft.Authorization/*/Write", "microsoft.authorization/roleAssignments/write", true},
 		{"a star in the middle of a segment", "a/b*d/read", "a/bcd/read", true},
+		{"a star that is a segment may be none", "Microsoft.ManagedIdentity/userAssignedIdentities/*/assign/action", "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action", true},
+		{"two of them", "a/*/*/b", "a/b", true},
+		{"but both slashes stay where there is something between them", "a/*/b", "a/xb", false},
+		{"a star that is a part of a segment stays in it", "a/b*/c", "a/c", false},
 		{"the sides of a star do not overlap", "a/ab*ab/x", "a/ab/x", false},
 		{"letter case does not matter", "MICROSOFT.Compute/Read", "microsoft.compute/rEAD", true},
 		{"a prefix is no match", "a/b", "a/b/read", false},
@@ -78,7 +82,22 @@ func TestParsePatternRefuses(t *testing.T) {
 
 // reference is the meaning of a pattern in the words of regular expressions.
 func reference(pattern string) *regexp.Regexp {
-	return regexp.MustCompile("(?is)^(?:" + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*") + ")$")
+	for strings.Contains(pattern, "**") {
+		pattern = strings.ReplaceAll(pattern, "**", "*")
+	}
+	segments := strings.Split(pattern, "/")
+	text := ""
+	for i, s := range segments {
+		switch last := i == len(segments)-1; {
+		case s == "*" && i > 0 && !last:
+			text += "(?:.*/)?"
+		case last:
+			text += strings.ReplaceAll(regexp.QuoteMeta(s), `\*`, ".*")
+		default:
+			text += strings.ReplaceAll(regexp.QuoteMeta(s), `\*`, ".*") + "/"
+		}
+	}
+	return regexp.MustCompile("(?is)^(?:" + text + ")$")
 }
 
 // words returns every word over the letters of at most n letters, but the empty one.

@@ -236,6 +236,9 @@ func meet(a, b string) bool {
 				row[j] = next[j] || j < len(b) && row[j+1]
 			case j < len(b) && b[j] == '*':
 				row[j] = row[j+1] || i < len(a) && next[j]
+				if noSegment := j > 0 && b[j-1] == '/' && j+1 < len(b) && b[j+1] == '/'; noSegment {
+					row[j] = row[j] || row[j+2] // see azurerbac.Pattern
+				}
 			default:
 				row[j] = i < len(a) && j < len(b) && a[i] == b[j] && next[j+1]
 			}

@@ -1,6 +1,7 @@
 package estate
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -166,6 +167,17 @@ func (w *world) get(key record.Key) (record.Record, bool) {
 		return at(&w.kube, kubeKey{parseScope(p[0]), p[1], p[2]})
 	}
 	return nil, false
+}
+
+// ManagementGroups yields every management group, in no order.
+func (s *Snapshot) ManagementGroups() iter.Seq[resource.ManagementGroup] {
+	return func(yield func(resource.ManagementGroup) bool) {
+		for _, m := range s.world.mgs {
+			if !yield(*m) {
+				return
+			}
+		}
+	}
 }
 
 // ManagementGroup returns the management group at a scope.

@@ -18,7 +18,9 @@ const (
 
 // A ManagementGroup contains subscriptions and management groups.
 type ManagementGroup struct {
-	Scope       scope.Scope        `json:"scope"`
+	Scope scope.Scope `json:"scope"`
+	// Name keeps the letters it was created with; "" is the name in its scope.
+	Name        string             `json:"name,omitzero"`
 	Tenant      directory.TenantID `json:"tenant"`
 	DisplayName string             `json:"displayName,omitzero"`
 	// Parent is a management group; no place means directly below the root.
@@ -56,6 +58,9 @@ func (g Group) Key() record.Key        { return record.KeyOf(record.ResourceGrou
 func (m ManagementGroup) Validate() error {
 	if m.Scope.Type() != typeManagementGroup || m.Tenant.IsZero() {
 		return record.Invalid("management group %q without tenant, or not a management group's scope", m.Scope)
+	}
+	if m.Name != "" && lower(m.Name) != m.Scope.Name() {
+		return record.Invalid("management group %q: the name %.100q is not that of its scope", m.Scope, m.Name)
 	}
 	return checkParent(m.Scope, m.Parent)
 }

@@ -3,6 +3,7 @@ package arm
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
@@ -193,13 +194,31 @@ func putDefinition(s *session, r *request) (answer, error) {
 	if err := next.Validate(); err != nil {
 		return answer{}, invalidDefinition(next, err)
 	}
+	if err := knownOperations(next); err != nil {
+		return answer{}, err
+	}
 	if other, ok := s.est.DefinitionByName(next.RoleName); ok && other.ID != next.ID {
 		return answer{}, serve.Refuse(http.StatusConflict, "RoleDefinitionWithSameNameExists", "A custom role with the same name already exists in this directory. Use a different name.")
 	}
 	if err := serve.WithinLimits(s.est, next, s.now); err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusCreated, body: s.definitionBody(r.at, next), ops: []estate.Op{{Put: next}}}, nil
+	// 201 even for one that was there: clients take nothing else for a success.
+	return answer{status: http.StatusCreated, body: s.definitionBody(r.at, next), ops: []estate.Op{{Put: next}}, of: next.Key()}, nil
+}
+
+// knownOperations refuses operations that no provider has, as far as that is known.
+func knownOperations(d azurerbac.Definition) error {
+	for _, p := range d.Permissions {
+		for data, lists := range map[bool][][]string{false: {p.Actions, p.NotActions}, true: {p.DataActions, p.NotDataActions}} {
+			for _, op := range slices.Concat(lists...) {
+				if azurerbac.UnknownOperation(op, data) {
+					return serve.Refuse(http.StatusBadRequest, "InvalidActionOrNotAction", fmt.Sprintf("'%s' does not match any of the actions supported by the providers.", serve.Printable(op, 200)))
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // invalidDefinition tells a wrong operation from everything else that is wrong.

@@ -234,14 +234,7 @@ func (s *session) write(old resource.Other, exists bool, next resource.Other, in
 	if len(ops) > 0 {
 		out.ops = sorted(append(out.ops, ops...))
 	}
-	after, err := s.est.Apply(s.est.Revision(), out.ops...)
-	if err != nil {
-		return answer{}, err
-	}
-	then := *s
-	then.est = after // with its children
-	out.body = then.otherBody(next)
-	return out, nil
+	return s.showing(out, func(then *session) any { return then.otherBody(next) }) // with its children
 }
 
 // splitChildren takes the children out of the properties of a resource that is to

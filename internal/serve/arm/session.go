@@ -143,6 +143,18 @@ func badContent(err error) error {
 	return &serve.Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: " + serve.Printable(err.Error(), 300), Err: err}
 }
 
+// showing finishes an answer whose body is of the estate as it will be.
+func (s *session) showing(out answer, body func(*session) any) (answer, error) {
+	after, err := s.est.Apply(s.est.Revision(), out.ops...)
+	if err != nil {
+		return answer{}, err
+	}
+	then := *s
+	then.est = after
+	out.body = body(&then)
+	return out, nil
+}
+
 // sorted orders ops by what they are about, so that two lists can be compared.
 func sorted(ops []estate.Op) []estate.Op {
 	slices.SortFunc(ops, func(a, b estate.Op) int {

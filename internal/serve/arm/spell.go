@@ -57,6 +57,9 @@ func (s *session) nameAt(at scope.Scope) string {
 	if g, ok := s.est.ResourceGroup(at); ok {
 		return g.Name
 	}
+	if m, ok := s.est.ManagementGroup(at); ok {
+		return m.Name
+	}
 	if c, ok := s.est.Cluster(at); ok {
 		return c.Name
 	}

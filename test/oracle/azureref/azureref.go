@@ -4,7 +4,10 @@
 // indexed. It knows no conditions; those have a table of their own.
 package azureref
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // A World is everything an answer depends on. Ids and scopes are plain text.
 type World struct {
@@ -133,6 +136,8 @@ func match(pattern, s string) bool {
 	switch {
 	case pattern == "":
 		return s == ""
+	case strings.HasPrefix(pattern, "/*/") && match(pattern[2:], s): // a star that is no segment
+		return true
 	case pattern[0] == '*':
 		return match(pattern[1:], s) || s != "" && match(pattern, s[1:])
 	default:
