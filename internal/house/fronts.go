@@ -12,12 +12,14 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/keys"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
 	"github.com/gatehouse-io/gatehouse/internal/serve/clouds"
 	"github.com/gatehouse-io/gatehouse/internal/serve/graph"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/serve/proxy"
+	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
 )
 
 // A front is what the house is called where clients reach it. Every link, issuer
@@ -59,29 +61,33 @@ func withMetadata(about, arm http.Handler) http.Handler {
 type doorway struct{ login, arm, graph http.Handler }
 
 // doorway builds the doors of a front.
-func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []byte) (doorway, error) {
+func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []byte, meter *rehearse.Meter) (doorway, error) {
 	op, err := ReadOperator(h.conf.Dir.Operator())
 	if err != nil {
 		return doorway{}, err
 	}
-	log := h.conf.Log
+	log, stage := h.conf.Log, h.stage()
 	issuer, err := h.issuer.At(f.login)
 	if err != nil {
 		return doorway{}, err
 	}
 	armDoor, err := arm.New(arm.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.arm, Authority: f.login,
-		Live: h.issuer.Live, Log: log.With("door", "arm"), Now: h.conf.Now})
+		Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Log: log.With("door", "arm"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}
 	graphDoor, err := graph.New(graph.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.graph, PageKey: pageKey,
-		Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.conf.Now})
+		Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}
-	loginDoor := oidc.New(oidc.Config{Issuer: issuer, Log: log.With("door", "oidc"), Trace: trace, Single: op.Tenant})
-	about := clouds.Handler(f.cloud(), serve.Options{Log: log.With("door", "clouds"), Now: h.conf.Now})
-	return doorway{loginDoor, withMetadata(about, armDoor.Handler()), graphDoor.Handler()}, nil
+	loginDoor := oidc.New(oidc.Config{Issuer: issuer, Tokens: h.tokens(meter), Log: log.With("door", "oidc"), Trace: trace, Single: op.Tenant})
+	about := clouds.Handler(f.cloud(), serve.Options{Log: log.With("door", "clouds"), Now: h.now})
+	return doorway{
+		stage.Shut(rehearsal.OIDC, loginDoor, oidc.TokenPaths...),
+		stage.Shut(rehearsal.ARM, withMetadata(about, armDoor.Handler())),
+		stage.Shut(rehearsal.Graph, graphDoor.Handler()),
+	}, nil
 }
 
 // outside are the names of the public cloud beside those of a doorway.

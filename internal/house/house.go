@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/pki"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
@@ -66,11 +67,19 @@ type Config struct {
 	ResumeIssuing bool
 	// Lock is that of Dir, taken before; Start takes it over. nil lets Start lock.
 	Lock *Lock
+	// Rehearse lets knobs of a rehearsal be turned on and heeds them. EndRehearsal
+	// turns all of them off at the start.
+	Rehearse, EndRehearsal bool
+	// Rehearsing is told what is rehearsed, at the start if anything is and whenever
+	// it changes; "" is nothing.
+	Rehearsing func(summary string)
 	// MaxAge bounds how old a snapshot may be and still allow; 0 is the default.
 	MaxAge   time.Duration
 	Log      *slog.Logger
 	Progress func(step string)
-	Now      func() time.Time
+	// Now is the machine's clock; nil is time.Now. A rehearsal moves the house's
+	// away from it, see House.now.
+	Now func() time.Time
 }
 
 // The default listeners.
@@ -103,6 +112,7 @@ type House struct {
 	follower sync.WaitGroup
 	wg       sync.WaitGroup
 	failed   chan error
+	renewing sync.Mutex // of the operator's secret
 }
 
 // Start brings the house up and returns when it answers. The context bounds the
@@ -141,6 +151,9 @@ func (h *House) start(ctx, background, follow context.Context) error {
 	if err := h.open(ctx, background, first); err != nil {
 		return err
 	}
+	if err := h.mayRehearse(ctx); err != nil {
+		return err
+	}
 	if err := h.settle(ctx); err != nil {
 		return err
 	}
@@ -149,7 +162,7 @@ func (h *House) start(ctx, background, follow context.Context) error {
 		return err
 	}
 	h.foreign = trust.New(trust.Config{Private: h.conf.PrivateIssuers, Roots: h.conf.Roots, Log: h.conf.Log.With("part", "trust"), Now: h.conf.Now})
-	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Foreign: h.foreign, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.conf.Now})
+	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Foreign: h.foreign, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.now, Machine: h.conf.Now})
 	if err != nil {
 		return err
 	}
@@ -164,6 +177,10 @@ func (h *House) start(ctx, background, follow context.Context) error {
 		h.follower.Go(func() { h.clusters.follow(follow) })
 	}
 	h.wg.Go(func() { h.sweep(background) })
+	h.wg.Go(func() { h.followKnobs(background, ring) })
+	if !h.store.Rehearsal().Off(h.conf.Now()) {
+		h.announce()
+	}
 	return nil
 }
 
@@ -186,6 +203,9 @@ func (c *Config) complete() error {
 	if c.Progress == nil {
 		c.Progress = func(string) {}
 	}
+	if c.Rehearsing == nil {
+		c.Rehearsing = func(string) {}
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -206,7 +226,7 @@ func (h *House) lock() error {
 
 // keys opens the signing keys.
 func (h *House) keys(ctx context.Context) (*keys.Ring, error) {
-	ring, err := keys.Open(ctx, keys.Config{State: h.store, Now: h.conf.Now, Log: h.conf.Log})
+	ring, err := keys.Open(ctx, keys.Config{State: h.store, Now: h.now, Log: h.conf.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +282,8 @@ func (h *House) open(ctx, background context.Context, first bool) error {
 		return err
 	}
 	h.store, err = store.Open(ctx, store.Config{
-		KV: kv, Sealer: key, Dir: dir.path("store"), Init: first, AcceptLoss: h.conf.AcceptLoss, MaxAge: h.conf.MaxAge, Now: h.conf.Now, Log: h.conf.Log.With("part", "store"),
+		KV: kv, Sealer: key, Dir: dir.path("store"), Init: first, AcceptLoss: h.conf.AcceptLoss, MaxAge: h.conf.MaxAge, Now: h.conf.Now, Rehearse: h.conf.Rehearse,
+		Log: h.conf.Log.With("part", "store"),
 	})
 	if err != nil {
 		return err
@@ -294,9 +315,9 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 
 	trace := serve.NewTrace(traceSize)
 	events := func(_ context.Context, e serve.Event) { trace.Add(e) }
-	log := h.conf.Log
+	log, stage := h.conf.Log, h.stage()
 	authnDoor, err := authn.New(authn.Config{
-		Estates: h.store, Keys: ring.Set, Log: log.With("door", "authn"), Events: events, Now: h.conf.Now,
+		Estates: h.store, Effective: h.store.Effective, Keys: ring.Set, Log: log.With("door", "authn"), Events: events, Now: h.now,
 		// Clusters accept tokens of version 1.0 alone, as AKS does.
 		Issuers: h.issuer.IssuersV1,
 		Live:    h.issuer.Live,
@@ -304,12 +325,12 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	if err != nil {
 		return err
 	}
-	authzDoor, err := authz.New(authz.Config{Estates: h.store, Log: log.With("door", "authz"), Events: events, Now: h.conf.Now})
+	authzDoor, err := authz.New(authz.Config{Estates: h.store, Effective: h.store.Effective, Log: log.With("door", "authz"), Events: events, Now: h.now})
 	if err != nil {
 		return err
 	}
 	admissionDoor, err := admission.New(admission.Config{Accounts: h.clusters.Account, Settings: h.clusters.Identity,
-		Log: log.With("door", "admission"), Events: events, Now: h.conf.Now})
+		Log: log.With("door", "admission"), Events: events, Now: h.now})
 	if err != nil {
 		return err
 	}
@@ -317,30 +338,31 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Trace: trace,
 		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, CheckIssuer: h.checkIssuer, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
 		AttachCluster: h.clusters.Attachment, Examine: h.clusters.Examine, ClusterState: h.clusters.State,
-		Log: log.With("door", "api"), Now: h.conf.Now,
+		Effective: h.store.Effective, Stage: stage, KnobsTurned: func(ctx context.Context) { h.knobsTurned(ctx, ring) },
+		Log: log.With("door", "api"), Now: h.now,
 	})
 	if err != nil {
 		return err
 	}
-	ready := serve.Check{Name: "store", Check: func(context.Context) error { return h.store.Fresh(h.conf.Now()) }}
-	options := serve.Options{Log: log, Quiet: true, Now: h.conf.Now}
+	options := serve.Options{Log: log, Quiet: true, Now: h.now}
 
 	pageKey, err := derivedKey(serverCA, "next links of Graph")
 	if err != nil {
 		return err
 	}
-	ours, err := h.doorway(h.own(), ring, trace, pageKey)
+	meter := h.newMeter()
+	ours, err := h.doorway(h.own(), ring, trace, pageKey, meter)
 	if err != nil {
 		return err
 	}
-	cloud, err := h.doorway(publicCloud, ring, trace, pageKey)
+	cloud, err := h.doorway(publicCloud, ring, trace, pageKey, meter)
 	if err != nil {
 		return err
 	}
 
 	public := http.NewServeMux()
 	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
-	public.Handle("GET /readyz", serve.Handle(serve.Ready(ready), options))
+	public.Handle("GET /readyz", serve.Handle(serve.Ready(h.ready()...), options))
 	public.Handle("/gatehouse/", serve.SecurityHeaders(apiDoor.Handler()))
 	public.Handle("/", ours.login)
 
@@ -348,8 +370,9 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	h.clusters.webhook, h.clusters.authority = "https://"+reachable(h.conf.WebhookListen), h.conf.Authority
 	return errors.Join(
 		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind}, serverCA),
-		h.answer(background, h.public, doors(ours.arm, ours.graph, public), cert, nil),
-		h.answer(background, h.webhooks, webhookMux(authnDoor.Handler(), admissionDoor.Handler(), authzDoor.Handler()), cert, clientCA))
+		h.answer(background, h.public, stage.Announce(doors(ours.arm, ours.graph, public)), cert, nil),
+		h.answer(background, h.webhooks, webhookMux(stage.Shut(rehearsal.AuthN, authnDoor.Handler()),
+			stage.Shut(rehearsal.Admission, admissionDoor.Handler()), stage.Shut(rehearsal.AuthZ, authzDoor.Handler())), cert, clientCA))
 }
 
 // checkIssuer refuses an issuer that a federated credential must not name.
@@ -440,6 +463,7 @@ func (h *House) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		// By the machine's clock: what a rehearsal's has ended is needed when it is moved back.
 		if _, err := h.store.Sweep(ctx, h.conf.Now()); err != nil && ctx.Err() == nil {
 			h.conf.Log.Warn("sweep", "error", err)
 		}

@@ -62,7 +62,7 @@ func (h *House) settle(ctx context.Context) error {
 		for _, r := range recs {
 			change.Ops = append(change.Ops, estate.Op{Put: r})
 			if u, ok := r.(directory.User); ok && h.conf.FirstPassword != "" {
-				op, err := issue.PasswordOp(u.ID, h.conf.FirstPassword, h.conf.Now())
+				op, err := issue.PasswordOp(u.ID, h.conf.FirstPassword, h.now())
 				if err != nil {
 					return err
 				}
@@ -85,7 +85,7 @@ func (h *House) settle(ctx context.Context) error {
 		if _, known := est.ServicePrincipalOf(old.Tenant, old.ClientID); known {
 			next := old
 			next.Authority, next.CA = h.conf.Authority, h.conf.Dir.CA()
-			if h.conf.Now().Add(secretLife / 3).After(old.Expires) {
+			if h.ending(old) {
 				if err := h.newSecret(&next, &change); err != nil {
 					return err
 				}
@@ -133,15 +133,18 @@ func (h *House) newOperator(tenant directory.Tenant, change *store.Change) (Oper
 	}
 	change.Ops = append(change.Ops, estate.Op{Put: app}, estate.Op{Put: sp}, estate.Op{Put: azurerbac.Assignment{
 		ID: azurerbac.NewAssignmentID(), Scope: scope.Root, Principal: sp.ID, PrincipalType: principal.ServicePrincipal, Role: owner.ID,
-		Description: "the operator of this house", CreatedOn: h.conf.Now(),
+		Description: "the operator of this house", CreatedOn: h.now(),
 	}})
 	op := Operator{Authority: h.conf.Authority, Tenant: tenant.ID, ClientID: app.AppID, CA: h.conf.Dir.CA()}
 	return op, h.newSecret(&op, change)
 }
 
+// ending reports whether the operator's secret is in its last third.
+func (h *House) ending(op Operator) bool { return h.now().Add(secretLife / 3).After(op.Expires) }
+
 // newSecret gives the operator a fresh secret; the one before goes on until its end.
 func (h *House) newSecret(op *Operator, change *store.Change) error {
-	secret, err := issue.NewClientSecret(op.ClientID, "operator.json", h.conf.Now(), secretLife)
+	secret, err := issue.NewClientSecret(op.ClientID, "operator.json", h.now(), secretLife)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,13 @@ func (r TokenRequest) scopes(before Scopes) (Scopes, error) {
 	return before, nil
 }
 
+// For reports whether a request names a resource, by its identifier or by its
+// application id, as what the token is to be for.
+func (r TokenRequest) For(resource string) bool {
+	s, err := r.scopes(Scopes{})
+	return err == nil && s.Resource == resource
+}
+
 // spn reports whether a version 1.0 audience gets the prefix that ADAL's first
 // api-version stands for.
 func (r TokenRequest) spn() bool { return r.V1 && r.APIVersion == "1.0" }

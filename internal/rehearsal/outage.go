@@ -15,17 +15,18 @@ type Door string
 // The doors that an outage can be of. The house's own management API is none of
 // them: it is the way back.
 const (
-	ARM      Door = "arm"
-	Graph    Door = "graph"
-	OIDC     Door = "oidc"
-	AuthN    Door = "authn"
-	AuthZ    Door = "authz"
-	IMDS     Door = "imds"
-	KeyVault Door = "keyvault"
+	ARM       Door = "arm"
+	Graph     Door = "graph"
+	OIDC      Door = "oidc"
+	AuthN     Door = "authn"
+	AuthZ     Door = "authz"
+	Admission Door = "admission"
+	IMDS      Door = "imds"
+	KeyVault  Door = "keyvault"
 )
 
 // Doors are all of them.
-func Doors() []Door { return []Door{ARM, Graph, OIDC, AuthN, AuthZ, IMDS, KeyVault} }
+func Doors() []Door { return []Door{ARM, Graph, OIDC, AuthN, AuthZ, Admission, IMDS, KeyVault} }
 
 // A How is the way in which a door does not answer.
 type How string

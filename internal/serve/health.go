@@ -11,6 +11,8 @@ import (
 type Check struct {
 	Name  string
 	Check func(context.Context) error // nil error: it is true
+	// Note is what everybody must know although the check passes; nil or "" is nothing.
+	Note func() string
 }
 
 // Live answers /livez: the process runs and serves.
@@ -32,6 +34,8 @@ func Ready(checks ...Check) Handler {
 			if err := c.Check(r.Context()); err != nil {
 				lines.WriteString("[-]" + c.Name + " failed\n")
 				failed = fmt.Errorf("not ready: %s: %w", c.Name, err)
+			} else if note := c.note(); note != "" {
+				lines.WriteString("[!]" + c.Name + ": " + note + "\n")
 			} else {
 				lines.WriteString("[+]" + c.Name + " ok\n")
 			}
@@ -48,6 +52,13 @@ func Ready(checks ...Check) Handler {
 		writeText(w, http.StatusServiceUnavailable, lines.Bytes())
 		return failed
 	}
+}
+
+func (c Check) note() string {
+	if c.Note == nil {
+		return ""
+	}
+	return c.Note()
 }
 
 func writeText(w http.ResponseWriter, status int, body []byte) {

@@ -58,6 +58,7 @@ one line an event.`,
 				if done, err := cli.Machine(cmd, env, flow); done {
 					return err
 				}
+				warnRehearsal(env, c.Rehearses)
 				printFlow(env.Stdout, flow, colours(env))
 				return nil
 			}
@@ -65,9 +66,10 @@ one line an event.`,
 			if err != nil {
 				return err
 			}
-			if done, err := cli.Machine(cmd, env, wire.Trace{Events: events}); done {
+			if done, err := cli.Machine(cmd, env, wire.Trace{Events: events, Rehearsal: c.Rehearses}); done {
 				return err
 			}
+			warnRehearsal(env, c.Rehearses)
 			for _, e := range events {
 				fmt.Fprintln(env.Stdout, line(e))
 			}

@@ -32,10 +32,12 @@ type houseFlags struct {
 	etcdCert, etcdKey, etcdCA                            string
 	maxAge                                               time.Duration
 	acceptLoss, resume, verbose                          bool
+	rehearsal, endRehearsal                              bool
 }
 
-// register declares the flags; proxy is the default of --proxy-listen.
-func (h *houseFlags) register(cmd *cobra.Command, proxy string) {
+// register declares the flags; proxy is the default of --proxy-listen, rehearsal
+// that of --rehearsal.
+func (h *houseFlags) register(cmd *cobra.Command, proxy string, rehearsal bool) {
 	f := cmd.Flags()
 	f.StringVar(&h.dir, "dir", "", "data `directory` (default $GATEHOUSE_DIR, or .gatehouse in the home directory)")
 	f.StringVar(&h.listen, "listen", house.DefaultListen, "`address` of the issuer, the management API and the pages")
@@ -52,6 +54,8 @@ func (h *houseFlags) register(cmd *cobra.Command, proxy string) {
 	f.DurationVar(&h.maxAge, "max-age", 0, "how old a replica's view may be before it stops allowing (default 5s)")
 	f.BoolVar(&h.acceptLoss, "accept-loss", false, "start although acknowledged changes are missing from the store")
 	f.BoolVar(&h.resume, "resume-issuing", false, "issue tokens again after gatehouse keys stop-issuing")
+	f.BoolVar(&h.rehearsal, "rehearsal", rehearsal, "let knobs of a rehearsal be turned on (gatehouse rehearse)")
+	f.BoolVar(&h.endRehearsal, "end-rehearsal", false, "turn off what knobs of a rehearsal are on")
 	f.BoolVarP(&h.verbose, "verbose", "v", false, "log more")
 }
 
@@ -61,7 +65,8 @@ func (h *houseFlags) config(env *cli.Env, log *slog.Logger) house.Config {
 		dir = DataDir(env.Getenv)
 	}
 	conf := house.Config{Dir: dir, Listen: h.listen, WebhookListen: h.webhook, ProxyListen: h.proxy, Authority: strings.TrimSuffix(h.authority, "/"),
-		Names: h.names, PrivateIssuers: h.private, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, AcceptLoss: h.acceptLoss, ResumeIssuing: h.resume, Log: log}
+		Names: h.names, PrivateIssuers: h.private, Domain: h.domain, Kube: h.kube, MaxAge: h.maxAge, AcceptLoss: h.acceptLoss, ResumeIssuing: h.resume, Log: log,
+		Rehearse: h.rehearsal, EndRehearsal: h.endRehearsal}
 	if h.proxy == "off" {
 		conf.ProxyListen = ""
 	}
@@ -95,7 +100,7 @@ attached to it with gatehouse cluster attach. Logs are JSON on standard error.`,
 			return runHouse(cmd.Context(), conf, func(*house.House) error { return nil })
 		}),
 	}
-	h.register(cmd, "off")
+	h.register(cmd, "off", false)
 	return cmd
 }
 
@@ -118,7 +123,7 @@ everything again.`,
 			return up(cmd.Context(), env, h, empty)
 		}),
 	}
-	h.register(cmd, house.DefaultProxyListen)
+	h.register(cmd, house.DefaultProxyListen, true)
 	cmd.Flags().BoolVar(&empty, "empty", false, "start without the sample estate")
 	cmd.Flags().StringVar(&h.kube, "kube", "", "`path` of gatehouse-kube (default beside this program, or $GATEHOUSE_KUBE)")
 	return cmd
@@ -154,6 +159,13 @@ func up(ctx context.Context, env *cli.Env, h houseFlags, empty bool) error {
 		mu.Lock()
 		defer mu.Unlock()
 		fmt.Fprintf(env.Stderr, "%6.1f s  %s\n", time.Since(start).Seconds(), step)
+	}
+	conf.Rehearsing = func(summary string) {
+		if summary == "" {
+			conf.Progress("REHEARSAL ended: all knobs are off")
+			return
+		}
+		conf.Progress("REHEARSAL: " + summary + " (gatehouse rehearse off ends it)")
 	}
 	return runHouse(ctx, conf, func(running *house.House) error {
 		fmt.Fprintf(env.Stderr, "%6.1f s  up\n\n", time.Since(start).Seconds())
@@ -192,6 +204,9 @@ func runHouse(ctx context.Context, conf house.Config, ready func(*house.House) e
 func greet(w io.Writer, running *house.House, conf house.Config) error {
 	fmt.Fprintf(w, "Identity plane  %s\n", running.Authority())
 	fmt.Fprintf(w, "Data            %s\n", conf.Dir)
+	if summary := running.Store().Rehearsal().Summary(time.Now()); summary != "" {
+		fmt.Fprintf(w, "REHEARSAL       %s\n", summary)
+	}
 	est := running.Store().Current()
 	var first string
 	for c := range est.Clusters() {

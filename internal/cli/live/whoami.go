@@ -35,6 +35,7 @@ moment, also those that contain one of your groups.`,
 			if done, err := cli.Machine(cmd, env, who); done {
 				return err
 			}
+			warnRehearsal(env, who.Rehearsal)
 			groups := groupNames(cmd, c, who)
 			facts(env, "Name", who.Name, "Kind", who.Kind, "Object id", who.ID, "Tenant", who.Tenant,
 				"Groups", strings.Join(groups, ", "), "House", c.Base)

@@ -26,6 +26,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
@@ -79,6 +80,13 @@ type Config struct {
 	ClusterState func(cluster scope.Scope) string
 	// Examine lets the doctor look at a control plane that the house runs.
 	Examine func(ctx context.Context, cluster scope.Scope) ([]cluster.Finding, error)
+	// Effective returns the estate by which the doors decide, when its argument is the
+	// current one. Nil means that it is that one. Questions are answered from it. This
+	// door itself decides by the current one, so that a rehearsal can be ended.
+	Effective func(*estate.Snapshot) *estate.Snapshot
+	// Stage is the rehearsal; KnobsTurned is called after its knobs were turned here.
+	Stage       rehearse.Stage
+	KnobsTurned func(context.Context)
 	// Trace holds the latest events of all doors; nil means none.
 	Trace *serve.Trace
 	Log   *slog.Logger     // nil means no log
@@ -98,6 +106,12 @@ func New(conf Config) (*Door, error) {
 	if conf.Now == nil {
 		conf.Now = time.Now
 	}
+	if conf.Effective == nil {
+		conf.Effective = func(est *estate.Snapshot) *estate.Snapshot { return est }
+	}
+	if conf.KnobsTurned == nil {
+		conf.KnobsTurned = func(context.Context) {}
+	}
 	return &Door{conf}, nil
 }
 
@@ -105,7 +119,7 @@ func New(conf Config) (*Door, error) {
 func (d *Door) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
-		"GET " + wire.PathWhoAmI:    whoAmI,
+		"GET " + wire.PathWhoAmI:    d.whoAmI,
 		"GET " + wire.PathEstate:    d.estate,
 		"POST " + wire.PathChanges:  d.changes,
 		"POST " + wire.PathCanI:     canI,
@@ -125,6 +139,7 @@ func (d *Door) Handler() http.Handler {
 		"POST " + wire.PathAdmin:    d.adminKubeconfig,
 		"POST " + wire.PathAttach:   d.attach,
 		"POST " + wire.PathExamine:  d.examine,
+		"GET " + wire.PathRehearsal: d.rehearsal,
 		"POST " + wire.PathAccess:   userAccess,
 	} {
 		mux.Handle(pattern, d.handle(h))
@@ -196,6 +211,7 @@ func explain(err error) error {
 		{estate.ErrImmutable, http.StatusBadRequest, "UpdateNotPermitted", ""},
 		{estate.ErrLastAdmin, http.StatusConflict, "LastGlobalAdministrator", "; give somebody else the role first"},
 		{estate.ErrUnknown, http.StatusBadRequest, "UnknownReference", ""},
+		{store.ErrNoRehearsal, http.StatusForbidden, "RehearsalNotAllowed", ": start it with --rehearsal to turn knobs on; never where others rely on it"},
 		{store.ErrTampered, http.StatusInternalServerError, "AuditTampered", ""},
 	} {
 		if errors.Is(err, e.is) {
@@ -208,6 +224,7 @@ func explain(err error) error {
 // A session is one request of somebody whom the house knows.
 type session struct {
 	est    *estate.Snapshot
+	law    *estate.Snapshot // by which the doors decide; see Config.Effective
 	now    time.Time
 	tenant directory.TenantID
 	caller serve.Caller
@@ -233,7 +250,7 @@ func (d *Door) session(r *http.Request) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{est: est, now: now, tenant: tenant, caller: caller}, nil
+	return &session{est: est, law: d.conf.Effective(est), now: now, tenant: tenant, caller: caller}, nil
 }
 
 // snapshot returns the estate to answer from: at least of the revision that the
@@ -284,10 +301,10 @@ func (s *session) needAll(ops []serve.Operation) error {
 	return nil
 }
 
-func whoAmI(w http.ResponseWriter, _ *http.Request, s *session) error {
+func (d *Door) whoAmI(w http.ResponseWriter, _ *http.Request, s *session) error {
 	who := wire.WhoAmI{
 		ID: s.caller.ID.String(), Kind: string(s.caller.Kind), Name: s.caller.Name, Tenant: s.tenant.String(),
-		Groups: make([]string, len(s.caller.Groups)), Revision: s.est.Revision(),
+		Groups: make([]string, len(s.caller.Groups)), Revision: s.est.Revision(), Rehearsal: d.conf.Stage.Summary(),
 	}
 	if p, ok := s.est.Principal(s.caller.ID); ok {
 		who.Name = p.Name // Kubernetes calls a program by its id, people do not

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/decide"
@@ -21,7 +22,8 @@ func canI(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wire.DecisionOf(s.est, req, decide.Decide(s.est, req)))
+	law := s.lawFor(req.Who)
+	return serve.JSON(w, http.StatusOK, wire.DecisionOf(law, req, decide.Decide(law, req)))
 }
 
 func why(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -29,7 +31,8 @@ func why(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wire.ExplanationOf(s.est, req, decide.Explain(s.est, req)))
+	law := s.lawFor(req.Who)
+	return serve.JSON(w, http.StatusOK, wire.ExplanationOf(law, req, decide.Explain(law, req)))
 }
 
 func whoCan(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -47,7 +50,11 @@ func whoCan(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err := s.need(actionAsk, req.Scope, nil); err != nil {
 		return err
 	}
-	return serve.JSON(w, http.StatusOK, wire.HoldersOf(s.est, req, decide.WhoCan(s.est, req)))
+	holders := decide.WhoCan(s.law, req)
+	if s.law != s.est {
+		holders = slices.DeleteFunc(holders, func(h decide.Holder) bool { return !h.Principal.ID.IsZero() && stopped(s.est, h.Principal.ID) })
+	}
+	return serve.JSON(w, http.StatusOK, wire.HoldersOf(s.law, req, holders))
 }
 
 func whatCan(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -70,7 +77,8 @@ func whatCan(w http.ResponseWriter, r *http.Request, s *session) error {
 	if !in.At.IsZero() {
 		now = in.At
 	}
-	return serve.JSON(w, http.StatusOK, wire.PortfolioOf(s.est, at, decide.WhatCan(s.est, who, at, now)))
+	law := s.lawFor(who)
+	return serve.JSON(w, http.StatusOK, wire.PortfolioOf(law, at, decide.WhatCan(law, who, at, now)))
 }
 
 // question reads a question about somebody whom the caller may ask about.

@@ -72,6 +72,9 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 	if err != nil {
 		return err
 	}
+	if turnsKnobs(c.Ops) {
+		d.conf.KnobsTurned(r.Context())
+	}
 	return serve.JSON(w, http.StatusOK, wire.Changed{Revision: rev})
 }
 

@@ -61,7 +61,7 @@ func (d *Door) trace(w http.ResponseWriter, r *http.Request, s *session) error {
 		}
 		return ok
 	})
-	out := wire.Trace{Events: make([]wire.Event, len(events))}
+	out := wire.Trace{Events: make([]wire.Event, len(events)), Rehearsal: d.conf.Stage.Summary()}
 	for i, e := range events {
 		out.Events[i] = wireEvent(e)
 	}

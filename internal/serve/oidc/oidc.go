@@ -21,6 +21,8 @@ import (
 // Config says what a Door works with.
 type Config struct {
 	Issuer *issue.Issuer
+	// Tokens may refuse a request for tokens before it is looked at; nil refuses none.
+	Tokens func(http.ResponseWriter, *http.Request, issue.TokenRequest) error
 	Log    *slog.Logger // nil means no log
 	Trace  *serve.Trace // nil forgets what was issued
 	// Single is the tenant whose endpoints clients of a cloud with one tenant find
@@ -32,6 +34,7 @@ type Config struct {
 // for those that are not its own.
 type Door struct {
 	issuer *issue.Issuer
+	tokens func(http.ResponseWriter, *http.Request, issue.TokenRequest) error
 	log    *slog.Logger
 	trace  *serve.Trace
 	single directory.TenantID
@@ -39,10 +42,14 @@ type Door struct {
 	mux    *http.ServeMux
 }
 
+// TokenPaths are the ends of the paths at which tokens are asked for, which
+// Config.Tokens may refuse.
+var TokenPaths = []string{"/oauth2/v2.0/token", "/oauth2/token"}
+
 // New returns the issuer's door.
 func New(c Config) *Door {
 	d := &Door{
-		issuer: c.Issuer, log: c.Log, trace: c.Trace, single: c.Single,
+		issuer: c.Issuer, tokens: c.Tokens, log: c.Log, trace: c.Trace, single: c.Single,
 		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	if d.log == nil {

@@ -56,6 +56,12 @@ func (d *Door) token(version int) serve.Handler {
 			Username: f["username"], Password: issue.NewSecret(f["password"]),
 			UserAssertion: issue.NewSecret(f["assertion"]), TokenUse: f["requested_token_use"], Source: source(r),
 		}
+		if d.tokens != nil {
+			if err := d.tokens(w, r, req); err != nil {
+				d.refused(req, err)
+				return err
+			}
+		}
 		ans, err := d.issuer.Token(r.Context(), req)
 		if err != nil {
 			d.refused(req, err)

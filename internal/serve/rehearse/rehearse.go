@@ -22,12 +22,22 @@ const Header = "X-Gatehouse-Rehearsal"
 type Stage struct {
 	Knobs   func() rehearsal.Knobs
 	Machine func() time.Time
+	// Allowed is set where knobs may be turned on.
+	Allowed bool
+}
+
+// Summary says what is rehearsed now; "" is nothing. The zero Stage has nothing.
+func (s Stage) Summary() string {
+	if s.Knobs == nil {
+		return ""
+	}
+	return s.Knobs().Summary(s.Machine())
 }
 
 // Announce returns h with the Header.
 func (s Stage) Announce(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if summary := s.Knobs().Summary(s.Machine()); summary != "" {
+		if summary := s.Summary(); summary != "" {
 			w.Header().Set(Header, summary)
 		}
 		h.ServeHTTP(w, r)

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
 )
 
 // A Client asks one house. Its zero HTTP means http.DefaultClient.
@@ -36,6 +37,8 @@ type Client struct {
 	// Commits raise it, so that who writes reads what he wrote, whichever replica
 	// answers. A Client is therefore not safe for concurrent use.
 	AtLeast int64
+	// Rehearses is what the house rehearses, as it said in its last answer; "" is nothing.
+	Rehearses string
 }
 
 // An Error is a refusal by the house.
@@ -139,6 +142,11 @@ func (c *Client) Keys(ctx context.Context) (out wire.Keys, err error) {
 	return out, c.do(ctx, http.MethodGet, wire.PathKeys, nil, nil, &out)
 }
 
+// Rehearsal returns which knobs of a rehearsal are on.
+func (c *Client) Rehearsal(ctx context.Context) (out wire.Rehearsal, err error) {
+	return out, c.do(ctx, http.MethodGet, wire.PathRehearsal, nil, nil, &out)
+}
+
 // StopKey removes a signing key at once; its tokens are refused from then on.
 func (c *Client) StopKey(ctx context.Context, kid string) error {
 	return c.do(ctx, http.MethodPost, wire.PathStopKey, nil, wire.StopKey{ID: kid}, nil)
@@ -238,6 +246,7 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, in
 		return nil, fmt.Errorf("ask the house: %w", err)
 	}
 	defer res.Body.Close()
+	c.Rehearses = res.Header.Get(rehearse.Header)
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of the house: %w", err)

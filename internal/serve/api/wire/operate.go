@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 )
 
 // Keys are the signing keys of all tenants and purposes.
@@ -124,4 +125,19 @@ type Finding struct {
 	What     string `json:"what"`
 	Why      string `json:"why,omitzero"`
 	Fix      string `json:"fix,omitzero"`
+}
+
+// Rehearsal is which knobs are on, and what the clocks say.
+type Rehearsal struct {
+	// Allowed is set where knobs may be turned on: the house was started for it.
+	Allowed bool `json:"allowed"`
+	// Summary says in a line what is rehearsed; empty when nothing is.
+	Summary string          `json:"summary,omitzero"`
+	Knobs   rehearsal.Knobs `json:"knobs"`
+	// Revision is of the estate that has the knobs.
+	Revision    int64     `json:"revision"`
+	HouseTime   time.Time `json:"houseTime"`
+	MachineTime time.Time `json:"machineTime"`
+	// Warnings are what a clock that was moved has left behind.
+	Warnings []string `json:"warnings,omitzero"`
 }

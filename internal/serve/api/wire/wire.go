@@ -33,6 +33,8 @@ const (
 	PathAttach   = "/gatehouse/v1/clusters/attachment"
 	PathExamine  = "/gatehouse/v1/clusters/examine"
 	PathAccess   = "/gatehouse/v1/clusters/user-access"
+
+	PathRehearsal = "/gatehouse/v1/rehearsal"
 )
 
 // Error is the body of every answer that is none.
@@ -51,6 +53,8 @@ type WhoAmI struct {
 	Tenant   string   `json:"tenant"`
 	Groups   []string `json:"groups"`
 	Revision int64    `json:"revision"`
+	// Rehearsal says what is rehearsed; empty when nothing is.
+	Rehearsal string `json:"rehearsal,omitzero"`
 }
 
 // A Record is one record in its stored form.
@@ -253,6 +257,8 @@ type Secret struct {
 // Trace is what the doors did lately, oldest first.
 type Trace struct {
 	Events []Event `json:"events"`
+	// Rehearsal says what is rehearsed now; empty when nothing is.
+	Rehearsal string `json:"rehearsal,omitzero"`
 }
 
 // An Event is one thing that a door did for somebody.
