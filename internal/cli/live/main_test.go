@@ -42,7 +42,7 @@ func TestOperator(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			dir := house.Dir(filepath.Join(e.WorkDir, "data"))
 			h, err := house.Start(context.Background(), house.Config{
-				Dir: dir, Listen: "127.0.0.1:0", WebhookListen: "127.0.0.1:0",
+				Dir: dir, Listen: "127.0.0.1:0", WebhookListen: "127.0.0.1:0", ProxyListen: "127.0.0.1:0",
 				First: sample.Records(), FirstPassword: "correct horse battery",
 			})
 			if err != nil {

@@ -35,13 +35,16 @@ type pointing struct {
 	proxy  string    // host:port
 	ca     string    // file
 	folder string    // in which clients keep what they keep
+
+	authority string // the house's own URL
+	browser   string // the person's own, if there is one
 }
 
 // variables are those to set.
 func (p pointing) variables() []variable {
 	in := func(parts ...string) string { return filepath.Join(append([]string{p.folder}, parts...)...) }
 	url, local := "http://"+p.proxy, "localhost,127.0.0.1,::1"
-	return []variable{
+	vars := []variable{
 		{"HTTPS_PROXY", url}, {"https_proxy", url}, {"HTTP_PROXY", url}, {"http_proxy", url},
 		{"NO_PROXY", local}, {"no_proxy", local},
 		// Nothing else can be reached, so nobody else need be trusted.
@@ -52,27 +55,66 @@ func (p pointing) variables() []variable {
 		{"XDG_CACHE_HOME", in("cache")}, // of kubelogin and the Azure SDKs
 		{"GATEHOUSE_DIR", string(p.data)}, {"GATEHOUSE_SHELL", p.folder},
 	}
+	if p.browser != "" {
+		vars = append(vars, variable{"BROWSER", filepath.Join(p.bin(), openers[0])})
+	}
+	return vars
+}
+
+// bin is where the folder keeps programs that come before all others.
+func (p pointing) bin() string { return filepath.Join(p.folder, "bin") }
+
+// path is what belongs before the PATH, if anything does.
+func (p pointing) path() string {
+	if p.browser == "" {
+		return ""
+	}
+	return p.bin()
 }
 
 // environ is an environment with the variables set, and without those that lead
 // elsewhere.
 func (p pointing) environ(was []string) []string {
 	set := p.variables()
-	out := slices.DeleteFunc(slices.Clone(was), func(kv string) bool {
-		name, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(led, name) || slices.ContainsFunc(set, func(v variable) bool { return v.name == name })
-	})
+	var out []string
+	for _, kv := range was {
+		name, value, _ := strings.Cut(kv, "=")
+		switch {
+		case slices.Contains(led, name), slices.ContainsFunc(set, func(v variable) bool { return v.name == name }):
+		case name == "PATH" && p.browser != "":
+			out = append(out, "PATH="+p.bin()+":"+strings.TrimPrefix(value, p.bin()+":"))
+		default:
+			out = append(out, kv)
+		}
+	}
 	for _, v := range set {
 		out = append(out, v.name+"="+v.value)
 	}
 	return out
 }
 
-// exports are the same as lines for a shell.
-func (p pointing) exports() string {
+// names are the variables that a shell has because of a pointing, in any case.
+func names() []string {
+	var list []string
+	for _, v := range (pointing{browser: "any"}).variables() {
+		list = append(list, v.name)
+	}
+	return list
+}
+
+// lines are for a shell: they set the variables, or take them away.
+func (p pointing) lines(set bool) string {
 	var b strings.Builder
+	b.WriteString(`PATH=${PATH#"$GATEHOUSE_SHELL/bin:"}` + "\n")
+	if !set {
+		fmt.Fprintf(&b, "unset %s\n", strings.Join(names(), " "))
+		return b.String()
+	}
 	for _, v := range p.variables() {
 		fmt.Fprintf(&b, "export %s=%s\n", v.name, shellQuote(v.value))
+	}
+	if p.browser != "" {
+		b.WriteString(`export PATH="$GATEHOUSE_SHELL/bin:$PATH"` + "\n")
 	}
 	fmt.Fprintf(&b, "unset %s\n", strings.Join(led, " "))
 	return b.String()
@@ -95,6 +137,7 @@ func point(ctx context.Context, env *cli.Env, folder string) (pointing, error) {
 	if err != nil {
 		return pointing{}, err
 	}
+	p.authority = op.Authority
 	if err := answers(ctx, op); err != nil {
 		return pointing{}, fmt.Errorf("the house of %s does not run: start it with gatehouse up (%w)", p.data, err)
 	}
@@ -118,6 +161,9 @@ func point(ctx context.Context, env *cli.Env, folder string) (pointing, error) {
 		if err := os.MkdirAll(filepath.Join(p.folder, sub), 0o700); err != nil {
 			return pointing{}, err
 		}
+	}
+	if p.browser = findBrowser(env, p.folder); p.browser != "" {
+		return p, p.leadBrowser()
 	}
 	return p, nil
 }
@@ -164,16 +210,12 @@ gatehouse shell opens a shell that has them; --unset takes them away again.`,
 		Args: cli.Exactly(),
 		RunE: cli.Run(func(cmd *cobra.Command, _ []string) error {
 			if unset {
-				var list []string
-				for _, v := range (pointing{}).variables() {
-					list = append(list, v.name)
-				}
 				if done, err := cli.Machine(cmd, env, struct {
 					Unset []string `json:"unset"`
-				}{list}); done {
+				}{names()}); done {
 					return err
 				}
-				_, err := fmt.Fprintf(env.Stdout, "unset %s\n", strings.Join(list, " "))
+				_, err := fmt.Fprint(env.Stdout, pointing{}.lines(false))
 				return err
 			}
 			p, err := point(cmd.Context(), env, folder)
@@ -187,10 +229,11 @@ gatehouse shell opens a shell that has them; --unset takes them away again.`,
 			if done, err := cli.Machine(cmd, env, struct {
 				Set   map[string]string `json:"set"`
 				Unset []string          `json:"unset"`
-			}{set, led}); done {
+				Path  string            `json:"path,omitzero"`
+			}{set, led, p.path()}); done {
 				return err
 			}
-			_, err = fmt.Fprint(env.Stdout, p.exports())
+			_, err = fmt.Fprint(env.Stdout, p.lines(true))
 			return err
 		}),
 	}

@@ -63,10 +63,14 @@ func (p pointing) interactive(env *cli.Env, environ []string) ([]string, []strin
 	}
 	switch filepath.Base(shell) {
 	case "bash":
-		rc, err := start("bashrc", "[ ! -f ~/.bashrc ] || . ~/.bashrc\n"+p.exports()+"PS1='"+mark+"'\"$PS1\"\n")
+		rc, err := start("bashrc", "[ ! -f ~/.bashrc ] || . ~/.bashrc\n"+p.lines(true)+"PS1='"+mark+"'\"$PS1\"\n")
 		return []string{shell, "--rcfile", rc}, environ, err
 	case "zsh":
-		_, err := start(".zshrc", "ZDOTDIR=$HOME\n[ ! -f ~/.zshrc ] || . ~/.zshrc\n"+p.exports()+"PROMPT='"+mark+"'\"$PROMPT\"\n")
+		_, err := start(".zshenv", "[ ! -f ~/.zshenv ] || . ~/.zshenv\nZDOTDIR="+shellQuote(p.folder)+"\n")
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = start(".zshrc", "ZDOTDIR=$HOME\n[ ! -f ~/.zshrc ] || . ~/.zshrc\n"+p.lines(true)+"PROMPT='"+mark+"'\"$PROMPT\"\n")
 		return []string{shell}, append(environ, "ZDOTDIR="+p.folder), err
 	}
 	return []string{shell}, append(environ, "PS1="+mark+"$ "), nil
