@@ -228,6 +228,7 @@ func TestCertificatesAreForOneName(t *testing.T) {
 	}
 }
 
+// PX-04.
 func TestAHouseWithoutAProxySaysSo(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)

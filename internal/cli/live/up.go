@@ -230,6 +230,7 @@ Sign in and use kubectl, in another terminal:
 People: ed, faye, jet, leonard, penny @teknews.cloud, developer1@contoso.com
 Their password is in %s
 Ask why: gatehouse why list pods -n default --as faye@teknews.cloud --cluster %s
+With az, kubelogin and the Azure SDKs: gatehouse shell
 Ctrl-C stops everything; the next start finds it again.
 `, first, first, kubectl, first, conf.Dir.SamplePassword(), first)
 	return err

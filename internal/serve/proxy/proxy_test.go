@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/pki"
@@ -144,7 +145,7 @@ func TestEachNameHasItsOwnDoor(t *testing.T) {
 	}
 }
 
-// What may not be asked for. Each is a way in which proxies
+// PX-01, PX-02: what may not be asked for. Each is a way in which proxies
 // were talked into reaching what they must not.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
@@ -230,7 +231,7 @@ func TestRefusals(t *testing.T) {
 }
 
 // TLS must name the server that the CONNECT named, and a request its host: one
-// connection is to one host (OA-47).
+// connection is to one host (OA-47, PX-02).
 func TestOneConnectionIsToOneHost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -296,6 +297,19 @@ func TestOldTLSIsRefused(t *testing.T) {
 	}
 }
 
+// TL-05.
+func TestPlainHTTPInsideIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, plain := range []string{"GET / HTTP/1.1\r\nHost: login.example\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"} {
+		_, c, r := w.raw("CONNECT login.example:443 HTTP/1.1\r\nHost: login.example\r\n\r\n")
+		io.WriteString(c, plain)
+		if got, _ := io.ReadAll(r); strings.Contains(string(got), "login.example GET") || strings.Contains(string(got), " 200 ") {
+			t.Errorf("%q: %q", plain, got)
+		}
+	}
+}
+
 // A client may be so sure of itself that it goes on before it is told to.
 func TestAnEagerClientLosesNothing(t *testing.T) {
 	t.Parallel()
@@ -344,6 +358,7 @@ func TestAClusterIsReachedUnread(t *testing.T) {
 	}
 }
 
+// PX-03.
 func TestNothingButLoopbackIsDialled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -366,6 +381,7 @@ func TestNothingButLoopbackIsDialled(t *testing.T) {
 	}
 }
 
+// PX-04.
 func TestTheProxyListensOnLoopbackAlone(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:0", "localhost:0", "example.com:0", "127.0.0.1", ""} {
@@ -386,6 +402,7 @@ func TestTheZeroProxyAnswersForNobody(t *testing.T) {
 	}
 }
 
+// PX-05.
 func TestOneConnectionTooManyIsClosed(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -422,6 +439,65 @@ func TestOneConnectionTooManyIsClosed(t *testing.T) {
 	(<-taken).Close()
 }
 
+// PX-05: a client that opens a connection and does not go on, at whichever step,
+// is cut.
+func TestASilentClientIsCut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for law, tt := range map[string]struct {
+			say   string
+			after time.Duration
+		}{
+			"before it says what it wants": {"", time.Minute},
+			"in the middle of a header":    {"CONNECT login.example:443 HTTP/1.1\r\nHost: ", time.Minute},
+			"before TLS":                   {"CONNECT login.example:443 HTTP/1.1\r\nHost: x\r\n\r\n", time.Minute},
+			"in a tunnel":                  {"CONNECT aks.example:443 HTTP/1.1\r\nHost: x\r\n\r\n", proxy.TunnelIdle},
+		} {
+			here, there := net.Pipe()
+			ctx, stop := context.WithCancel(t.Context())
+			door := proxy.New(proxy.Config{
+				Answer:  func(name string) (http.Handler, bool) { return answers(name), name == "login.example" },
+				Cluster: func(string) (netip.AddrPort, bool) { return netip.MustParseAddrPort("127.0.0.1:1"), true },
+			})
+			far, _ := net.Pipe() // an API server that says nothing
+			proxy.SetDial(door, func(context.Context, netip.AddrPort) (net.Conn, error) { return far, nil })
+			ended := make(chan error, 1)
+			go func() { ended <- door.Run(ctx, &oneConn{conn: there, done: ctx.Done()}, time.Second) }()
+			begin := time.Now()
+			go io.WriteString(here, tt.say)
+			if _, err := io.Copy(io.Discard, here); err != nil {
+				t.Errorf("%s: %v", law, err)
+			}
+			if took := time.Since(begin); took > tt.after {
+				t.Errorf("a client that is silent %s is cut after %s, want %s", law, took, tt.after)
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// oneConn is a listener with one connection.
+type oneConn struct {
+	conn net.Conn
+	done <-chan struct{}
+}
+
+func (o *oneConn) Accept() (net.Conn, error) {
+	if c := o.conn; c != nil {
+		o.conn = nil
+		return c, nil
+	}
+	<-o.done
+	return nil, net.ErrClosed
+}
+
+func (o *oneConn) Close() error   { return nil }
+func (o *oneConn) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// PX-01.
 func FuzzParseTarget(f *testing.F) {
 	for _, s := range []string{"login.example:443", "LOGIN.example:443", "a:443", "1.2.3.4:443", "a-.b:443", "a..b:443", ".:443"} {
 		f.Add(s)
