@@ -68,6 +68,9 @@ type Assignment struct {
 	CreatedOn        time.Time      `json:"createdOn,omitzero"`
 	UpdatedBy        principal.ID   `json:"updatedBy,omitzero"`
 	UpdatedOn        time.Time      `json:"updatedOn,omitzero"`
+	// DelegatedIdentity is the id of the managed identity of another tenant that the
+	// assignment is for; it is kept, and nothing asks for it.
+	DelegatedIdentity string `json:"delegatedManagedIdentityResourceId,omitzero"`
 	// NotBefore and NotAfter bound the instants at which the assignment grants;
 	// zero means no bound. It grants at NotBefore and no longer at NotAfter.
 	NotBefore time.Time `json:"notBefore,omitzero"`

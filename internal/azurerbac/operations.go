@@ -30,7 +30,10 @@ type catalogue struct {
 	list     []Operation
 	kube     []KubeResource
 	complete []string // prefixes in lower case, each with its slash
+	planes   map[string]planes
 }
+
+type planes struct{ control, data bool }
 
 // operations reads the file, once.
 var operations = sync.OnceValue(func() *catalogue {
@@ -101,8 +104,21 @@ var operations = sync.OnceValue(func() *catalogue {
 		}
 	}
 	c.list = slices.SortedFunc(maps.Values(all), func(a, b Operation) int { return strings.Compare(lower(a.Name), lower(b.Name)) })
+	c.planes = make(map[string]planes)
+	for _, op := range c.list {
+		p := c.planes[lower(op.Name)]
+		p.control, p.data = p.control || !op.Data, p.data || op.Data
+		c.planes[lower(op.Name)] = p
+	}
 	return c
 })
+
+// PlanesOf reports on which planes there is an operation of a name, in any letter
+// case, as far as is known.
+func PlanesOf(name string) (control, data bool) {
+	p := operations().planes[lower(name)]
+	return p.control, p.data
+}
 
 // Operations are the operations that the house knows of, in order of their names.
 // They are shared: do not modify them.

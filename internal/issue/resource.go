@@ -24,6 +24,9 @@ var (
 	Graph = app("00000003-0000-0000-c000-000000000000")
 	// KeyVault is the resource behind https://vault.azure.net.
 	KeyVault = app("cfa8b339-82a2-471a-a3c9-0fc0be7a4093")
+	// AccessCheck is the resource behind https://authorization.azure.net, the second
+	// version of checkaccess. What Azure calls it is not published; the id is ours.
+	AccessCheck = app("9a7e5e00-0000-4000-8000-617574687a00")
 	// TokenExchange is the resource of tokens by which one identity shows itself as
 	// another; see Issuer.federated.
 	TokenExchange = app("fb60f99c-7a34-4190-8149-302f77469936")
@@ -67,6 +70,7 @@ var wellKnownResources = []resource{
 	{app: Graph, name: "Microsoft Graph", version: 1, scopes: []string{"Directory.AccessAsUser.All", "User.Read"},
 		uris: []string{"https://graph.microsoft.com"}},
 	{app: KeyVault, name: "Azure Key Vault", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://vault.azure.net"}},
+	{app: AccessCheck, name: "Azure Authorization", version: 1, uris: []string{"https://authorization.azure.net"}},
 	{app: TokenExchange, name: "AAD Token Exchange Endpoint", version: 2, uris: []string{exchangeAudience}},
 	{app: Management, name: "Gatehouse", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"api://gatehouse"}},
 }

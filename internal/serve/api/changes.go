@@ -189,5 +189,13 @@ func (s *session) delete(d *wire.Delete) ([]estate.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ops, s.needAll(needs)
+	if err := s.needAll(needs); err != nil {
+		return nil, err
+	}
+	if rec, _ := s.est.Get(record.KeyOf(d.Kind, d.Parts...)); d.Kind == record.RoleAssignment {
+		if a, ok := rec.(azurerbac.Assignment); ok {
+			return ops, serve.KeepsOwner(s.est, a, s.now)
+		}
+	}
+	return ops, nil
 }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,15 @@ import (
 var audiences = []string{
 	"https://management.azure.com/", "https://management.azure.com",
 	"https://management.core.windows.net/", "https://management.core.windows.net",
+}
+
+// audiencesOf are those for a kind of thing: the question who may do what has a
+// service of its own in its second version, whose tokens are good for it alone.
+func audiencesOf(k kind) []string {
+	if k == checkAccess {
+		return append(slices.Clip(audiences), "https://authorization.azure.net/", "https://authorization.azure.net")
+	}
+	return audiences
 }
 
 const (
@@ -126,13 +136,13 @@ func (m *marked) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
 // serve answers one request.
 func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
-	s, err := d.session(r)
+	at, odd := parseRoute(r.URL.EscapedPath())
+	s, err := d.session(r, at.kind)
 	if err != nil {
-		return err
+		return err // whoever is nobody learns nothing about paths
 	}
-	at, err := parseRoute(r.URL.EscapedPath())
-	if err != nil {
-		return err
+	if odd != nil {
+		return odd
 	}
 	if err := d.count(w, r, s, at); err != nil {
 		return err
@@ -151,7 +161,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength != 0 && (r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodPatch) {
 		err = serve.Body(w, r, maxBody, func(body []byte) error {
 			// A body may take its time, and its sender may be disabled meanwhile.
-			if s, err = d.session(r); err != nil {
+			if s, err = d.session(r, at.kind); err != nil {
 				return err
 			}
 			req.body = append([]byte(nil), body...)

@@ -290,7 +290,7 @@ func TestAnswers(t *testing.T) {
 		{"a role that is not there cannot be deleted", ownerRG, "DELETE", group + provider + "/roleDefinitions/" + number(9) + version, "", 204, ""},
 
 		{"an assignment", ownerRG, "PUT", assignments + "/" + number(9) + version, assign(reader, servetest.Faye, `,"principalType":"User","scope":"/","createdBy":"x"`), 201, `"scope":"` + sub + `/resourceGroups/web"`},
-		{"an assignment to nobody", ownerRG, "PUT", assignments + "/" + number(9) + version, assign(reader, servetest.ID(number(77)), ""), 400, "Principal 62000000000040008000000000000077 does not exist in the directory " + servetest.Tenant.String()},
+		{"an assignment to nobody (AZ-19)", ownerRG, "PUT", assignments + "/" + number(9) + version, assign(reader, servetest.ID(number(77)), ""), 400, "Principal 62000000000040008000000000000077 does not exist in the directory " + servetest.Tenant.String()},
 		{"an assignment to another tenant (ARM-07)", ownerRG, "PUT", assignments + "/" + number(9) + version, assign(reader, servetest.Vicious, ""), 400, "PrincipalNotFound"},
 		{"an assignment to another sort", ownerRG, "PUT", assignments + "/" + number(9) + version, assign(reader, servetest.Faye, `,"principalType":"Group"`), 400, "UnmatchedPrincipalType"},
 		{"an assignment of no role", ownerRG, "PUT", assignments + "/" + number(9) + version, assign(number(8), servetest.Faye, ""), 400, "RoleDefinitionDoesNotExist"},
@@ -309,13 +309,12 @@ func TestAnswers(t *testing.T) {
 		{"deleting what is not there", ownerRG, "DELETE", assignments + "/" + number(99) + version, "", 204, ""},
 		{"an assignment in a group that is not there", root, "PUT", sub + "/resourceGroups/nil" + provider + "/roleAssignments/" + number(9) + version, assign(reader, servetest.Faye, ""), 404, "ResourceGroupNotFound"},
 		{"one's own permissions", ownerRG, "GET", group + provider + "/permissions" + version, "", 200, `"actions":["*"]`},
-		{"checkaccess with attributes, which cannot be judged", servetest.Jet, "POST", cluster + provider + "/checkaccess" + version, strings.Replace(check(servetest.Jet), `null`, `{"a":"b"}`, 1), 400, "not supported"},
 		{"one has no permissions", servetest.Faye, "GET", group + provider + "/permissions" + version, "", 200, `{"value":[]}`},
 		{"deny assignments", root, "GET", cluster + provider + "/denyAssignments" + version + "&$filter=atScope()", "", 200, `"denyAssignmentName":"no nodes for jet"`},
 		{"a deny assignment", root, "GET", cluster + provider + "/denyAssignments/" + servetest.JetDenied.String() + version, "", 200, "managedClusters/aks-1" + provider},
-		{"checkaccess for oneself, in order", servetest.Jet, "POST", cluster + "/namespaces/dev" + provider + "/checkaccess" + version, check(servetest.Jet), 200, `[{"accessDecision":"Allowed"`},
-		{"checkaccess for another", servetest.Robot, "POST", cluster + "/namespaces/dev" + provider + "/checkaccess" + version, check(servetest.Faye), 403, "Microsoft.Authorization/*/read"},
-		{"checkaccess for another with the right", root, "POST", cluster + "/namespaces/dev" + provider + "/checkaccess" + version, check(servetest.Faye), 200, servetest.StaffWrite.String()},
+		{"checkaccess for oneself, in order", servetest.Jet, "POST", cluster + "/namespaces/dev" + provider + "/checkaccess" + first, check(servetest.Jet), 200, `[{"accessDecision":"Allowed"`},
+		{"checkaccess for another", servetest.Robot, "POST", cluster + "/namespaces/dev" + provider + "/checkaccess" + first, check(servetest.Faye), 403, "Microsoft.Authorization/*/read"},
+		{"checkaccess for another with the right", root, "POST", cluster + "/namespaces/dev" + provider + "/checkaccess" + first, check(servetest.Faye), 200, servetest.StaffWrite.String()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -331,7 +330,7 @@ func TestCheckAccessNamesEachDecision(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	body := `{"Subject":{"Attributes":{"ObjectId":"` + servetest.Jet.String() + `"}},"Actions":[{"Id":"Microsoft.ContainerService/managedClusters/nodes/read","IsDataAction":true},{"Id":"Microsoft.ContainerService/managedClusters/delete"},{"Id":"Microsoft.ContainerService/managedClusters/pods/read","IsDataAction":true}]}`
-	got := h.call(servetest.Jet, "POST", servetest.AKS1.String()+provider+"/checkaccess"+version, body)
+	got := h.call(servetest.Jet, "POST", servetest.AKS1.String()+provider+"/checkaccess"+first, body)
 	var list []struct{ AccessDecision, ActionID string }
 	if err := json.Unmarshal([]byte(got.text), &list); err != nil || len(list) != 3 {
 		t.Fatalf("%d %s: %v", got.status, got.text, err)
@@ -492,3 +491,72 @@ func TestPreconditions(t *testing.T) {
 func scopeOf(text string) scope.Scope { return scope.MustParse(text) }
 
 func sortedKeys(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }
+
+// AZ-18
+func TestTheLastOwnerStays(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	sub := servetest.Subscription.String()
+	at := sub + provider + "/roleAssignments/"
+	give := func(n int, who principal.ID) azurerbac.Assignment {
+		return azurerbac.Assignment{ID: azurerbac.AssignmentID(servetest.ID(number(n))), Scope: servetest.Subscription, Principal: who, Role: role(owner)}
+	}
+	ended := give(92, servetest.Jet)
+	ended.NotAfter = time.Now().Add(time.Hour)
+	h.put(give(90, servetest.Faye), give(91, servetest.Spike), ended, give(93, servetest.Admins)) // Spike is disabled, nobody is in Admins
+	h.walk([]step{
+		{"the only owner who can sign in for good", root, "DELETE", at + number(90), "", 400, "Cannot delete the last RBAC admin assignment"},
+		{"is not made a reader either", root, "PUT", at + number(90), assign(servetest.Reader.String(), servetest.Faye, ""), 400, "CannotDeleteLastRbacAdminAssignment"},
+		{"one who cannot sign in may go", root, "DELETE", at + number(91), "", 200, ""},
+		{"the owner of the root as well stays", root, "DELETE", provider + "/roleAssignments/" + number(1), "", 400, "CannotDeleteLastRbacAdminAssignment"},
+		{"the owner of a group may go", root, "DELETE", servetest.Group.String() + provider + "/roleAssignments/" + number(3), "", 200, ""},
+	})
+	// Two owners take each other's role away at once.
+	h.put(give(94, contrib))
+	var wg sync.WaitGroup
+	codes := make([]int, 2)
+	for i, who := range []principal.ID{servetest.Faye, contrib} {
+		wg.Go(func() { codes[i] = h.call(who, "DELETE", at+number(94-4*i)+version, "").status })
+	}
+	wg.Wait()
+	left := 0
+	for _, a := range h.store.Current().AssignmentsAt(servetest.Subscription) {
+		if a.Role == role(owner) && (a.Principal == servetest.Faye || a.Principal == contrib) {
+			left++
+		}
+	}
+	if left != 1 {
+		t.Errorf("%d owners are left, the answers were %v", left, codes)
+	}
+}
+
+func TestListsCanBeCutAndAsked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	base := servetest.Group.String() + provider + "/roleAssignments" + version
+	seen := make(map[string]bool)
+	pages := 0
+	for next := base + "&$top=4"; next != ""; pages++ {
+		var names []string
+		names, next = h.ids(root, strings.TrimPrefix(next, "https://management.azure.com"))
+		if len(names) > 4 || pages > 9 {
+			t.Fatalf("page %d has %v", pages, names)
+		}
+		for _, n := range names {
+			seen[n] = true
+		}
+	}
+	if pages != 2 || len(seen) != 6 {
+		t.Errorf("%d pages, %v", pages, seen)
+	}
+	for query, want := range map[string]string{
+		"$top=0": "InvalidTopParameter",
+		"$top=x": "InvalidTopParameter",
+		"$filter=principalId eq " + servetest.Staff.String(): servetest.StaffWrite.String(),
+		"tenantId=" + servetest.Tenant2.String():             `{"value":[]}`,
+	} {
+		if got := h.call(root, "GET", base+"&"+strings.ReplaceAll(query, " ", "%20"), ""); !strings.Contains(got.text, want) {
+			t.Errorf("%s: %d %.300s, want %s", query, got.status, got.text, want)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package arm
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +65,7 @@ func (s *session) assignmentBody(from scope.Scope, a azurerbac.Assignment) assig
 			RoleDefinitionID: definitionID(from, a.Role), PrincipalID: a.Principal.String(), PrincipalType: typ, Scope: s.spell(a.Scope),
 			Description: orNull(a.Description), Condition: orNull(a.Condition), ConditionVersion: orNull(a.ConditionVersion),
 			CreatedOn: a.CreatedOn.UTC().Format(time.RFC3339Nano), UpdatedOn: a.UpdatedOn.UTC().Format(time.RFC3339Nano),
-			CreatedBy: orNull(a.CreatedBy.String()), UpdatedBy: orNull(a.UpdatedBy.String()),
+			CreatedBy: orNull(a.CreatedBy.String()), UpdatedBy: orNull(a.UpdatedBy.String()), DelegatedManagedIdentityResourceID: orNull(a.DelegatedIdentity),
 		},
 	}
 }
@@ -91,15 +93,17 @@ func listAssignments(s *session, r *request) (answer, error) {
 		return answer{}, err
 	}
 	_, notBelow := f.get("atScope")
-	only, direct, err := f.principals(s)
+	only, limited, err := f.principals(s)
 	if err != nil {
 		return answer{}, err
 	}
+	if s.elsewhere(r) {
+		return s.page(r, nil)
+	}
 	readable := make(map[scope.Scope]bool)
 	var rows []row
-	for rec := range s.est.Records() {
-		a, ok := rec.(azurerbac.Assignment)
-		if !ok || direct && !only[a.Principal] || !s.hasAssignment(a) {
+	for a := range s.candidates(r.at, only, limited, notBelow) {
+		if !s.hasAssignment(a.Assignment) {
 			continue
 		}
 		if !s.above(a.Scope, r.at) {
@@ -115,15 +119,52 @@ func listAssignments(s *session, r *request) (answer, error) {
 				continue
 			}
 		}
-		rows = append(rows, row{a.ID.String(), s.assignmentBody(r.at, a)})
+		rows = append(rows, row{a.ID.String(), func() any { return s.assignmentBody(r.at, a.Assignment) }})
 	}
 	return s.page(r, rows)
+}
+
+// candidates yields the assignments that a list may have to show, by the index
+// that names the fewest.
+func (s *session) candidates(at scope.Scope, only map[principal.ID]bool, limited, notBelow bool) iter.Seq[*estate.Assigned] {
+	return func(yield func(*estate.Assigned) bool) {
+		switch {
+		case limited:
+			for id := range only {
+				for _, a := range s.est.AssignmentsOf(id) {
+					if !yield(a) {
+						return
+					}
+				}
+			}
+		case notBelow:
+			for place := range s.est.Ancestors(at) {
+				for _, a := range s.est.AssignmentsAt(place) {
+					if !yield(a) {
+						return
+					}
+				}
+			}
+		default:
+			for a := range s.est.AssignmentsBelow(scope.Root) {
+				if !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// elsewhere reports whether a request asks for what another tenant has.
+func (s *session) elsewhere(r *request) bool {
+	t := r.query.Get("tenantId")
+	return t != "" && !strings.EqualFold(t, s.tenant.String())
 }
 
 // principals returns whose assignments a filter is about; limited is false when it
 // is about everybody's.
 func (f filter) principals(s *session) (only map[principal.ID]bool, limited bool, err error) {
-	for _, name := range []string{"principalId", "assignedTo"} {
+	for _, name := range []string{"principalId", "assignedTo", "gdprExportPrincipalId"} {
 		text, given := f.get(name)
 		if !given {
 			continue
@@ -168,11 +209,11 @@ func getAssignment(s *session, r *request) (answer, error) {
 	if err := s.needAt(assignmentType+"/read", r.at); err != nil {
 		return answer{}, err
 	}
-	a, ok := s.assignment(r)
-	if !ok {
+	a, found := s.assignment(r)
+	if !found || s.elsewhere(r) {
 		return answer{}, serve.Refuse(http.StatusNotFound, "RoleAssignmentNotFound", fmt.Sprintf("The role assignment '%s' is not found.", serve.Printable(r.name, 80)))
 	}
-	return answer{status: http.StatusOK, body: s.assignmentBody(r.at, a)}, nil
+	return ok(a, s.assignmentBody(r.at, a)), nil
 }
 
 func deleteAssignment(s *session, r *request) (answer, error) {
@@ -186,8 +227,14 @@ func deleteAssignment(s *session, r *request) (answer, error) {
 	if err := s.need(serve.ToDelete(s.est, a)...); err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, body: s.assignmentBody(r.at, a), ops: []estate.Op{{Delete: a.Key()}}}, nil
+	if err := serve.KeepsOwner(s.est, a, s.now); err != nil {
+		return answer{}, err
+	}
+	return answer{status: http.StatusOK, body: s.assignmentBody(r.at, a), ops: []estate.Op{{Delete: a.Key()}}, of: a.Key()}, nil
 }
+
+// maxCondition bounds the condition of an assignment, in bytes, as in Azure.
+const maxCondition = 8 << 10
 
 type assignmentInput struct {
 	Properties struct {
@@ -225,8 +272,13 @@ func putAssignment(s *session, r *request) (answer, error) {
 	if exists && before == nil {
 		return answer{}, serve.Refuse(http.StatusBadRequest, "RoleAssignmentUpdateNotPermitted", "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.")
 	}
-	if err := s.fits(&next, in); err != nil {
+	if err := s.fits(r, &next, in); err != nil {
 		return answer{}, err
+	}
+	if before != nil && old.Role != next.Role {
+		if err := serve.KeepsOwner(s.est, old.Assignment, s.now); err != nil {
+			return answer{}, err
+		}
 	}
 	next.CreatedBy, next.CreatedOn, next.UpdatedBy, next.UpdatedOn = s.caller.ID, s.now.UTC().Round(0), s.caller.ID, s.now.UTC().Round(0)
 	if before != nil {
@@ -235,10 +287,10 @@ func putAssignment(s *session, r *request) (answer, error) {
 		same.UpdatedBy, same.UpdatedOn = old.UpdatedBy, old.UpdatedOn
 		same.PrincipalType = old.PrincipalType
 		if same == old.Assignment {
-			return answer{status: http.StatusCreated, body: s.assignmentBody(r.at, same)}, nil
+			return answer{status: http.StatusCreated, body: s.assignmentBody(r.at, same), of: same.Key()}, nil
 		}
 	}
-	return answer{status: http.StatusCreated, body: s.assignmentBody(r.at, next), ops: []estate.Op{{Put: next}}}, nil
+	return answer{status: http.StatusCreated, body: s.assignmentBody(r.at, next), ops: []estate.Op{{Put: next}}, of: next.Key()}, nil
 }
 
 // read returns the assignment that a body describes.
@@ -257,9 +309,10 @@ func (in *assignmentInput) read(r *request) (a azurerbac.Assignment, err error) 
 	if a.Role, ok = parseDefinitionID(p.RoleDefinitionID); !ok {
 		return refuse("InvalidRoleDefinitionId", "The role definition ID '%s' is not valid. It has the form {scope}/providers/Microsoft.Authorization/roleDefinitions/{GUID}.", serve.Printable(p.RoleDefinitionID, 200))
 	}
-	if p.Delegated != "" {
-		return refuse("NotSupported", "delegatedManagedIdentityResourceId is not supported here.")
+	if len(p.Condition) > maxCondition {
+		return refuse("RoleAssignmentConditionTooLong", "The condition has %d characters, at most %d are allowed.", len(p.Condition), maxCondition)
 	}
+	a.DelegatedIdentity = p.Delegated
 	a.Scope, a.Description, a.Condition, a.ConditionVersion = r.at, p.Description, p.Condition, p.ConditionVersion
 	if a = a.WithDefaults(); a.Validate() != nil {
 		return azurerbac.Assignment{}, a.Validate()
@@ -269,7 +322,7 @@ func (in *assignmentInput) read(r *request) (a azurerbac.Assignment, err error) 
 
 // fits checks what an assignment refers to, and fills in what sort of principal it
 // is for.
-func (s *session) fits(a *azurerbac.Assignment, in assignmentInput) error {
+func (s *session) fits(r *request, a *azurerbac.Assignment, in assignmentInput) error {
 	if err := s.exists(a.Scope); err != nil {
 		return err
 	}
@@ -281,6 +334,9 @@ func (s *session) fits(a *azurerbac.Assignment, in assignmentInput) error {
 	if !s.assignable(role, a.Scope, false) {
 		return serve.Refuse(http.StatusBadRequest, "RoleAssignmentScopeNotAssignableToRoleDefinition", fmt.Sprintf(
 			"The assignment scope '%s' is not assignable to role definition '%s'.", s.spell(a.Scope), a.Role))
+	}
+	if a.Scope.Type() == strings.ToLower(managementType) && !role.BuiltIn && hasData(role) {
+		return serve.Refuse(http.StatusBadRequest, "RoleAssignmentScopeNotAssignableToRoleDefinition", "A custom role with data actions cannot be assigned at the scope of a management group.")
 	}
 	p, ok := s.est.Principal(a.Principal)
 	if _, arrived := s.law.Principal(a.Principal); !arrived && in.Properties.PrincipalType == "" {
@@ -298,9 +354,16 @@ func (s *session) fits(a *azurerbac.Assignment, in assignmentInput) error {
 	a.PrincipalType = p.Kind
 	for _, other := range s.est.AssignmentsOf(a.Principal) {
 		if other.ID != a.ID && other.Scope == a.Scope && other.Role == a.Role {
-			return serve.Refuse(http.StatusConflict, "RoleAssignmentExists", fmt.Sprintf(
-				"The role assignment already exists. The ID of the existing role assignment is %s.", bare(other.ID.String())))
+			text := "The role assignment already exists."
+			if r.since("2022-04-01") { // clients of older versions compare the whole text
+				text += fmt.Sprintf(" The ID of the existing role assignment is %s.", bare(other.ID.String()))
+			}
+			return serve.Refuse(http.StatusConflict, "RoleAssignmentExists", text)
 		}
 	}
 	return serve.WithinLimits(s.est, *a, s.now)
+}
+
+func hasData(role *azurerbac.Role) bool {
+	return slices.ContainsFunc(role.Definition.Permissions, func(p azurerbac.Permission) bool { return len(p.DataActions) > 0 })
 }

@@ -73,7 +73,7 @@ func listDenies(s *session, r *request) (answer, error) {
 	if err := s.needAt(denyType+"/read", r.at); err != nil {
 		return answer{}, err
 	}
-	f, err := parseFilter(r.query.Get("$filter"), term{name: "atScope", bare: true}, term{name: "principalId", eq: true}, term{name: "denyAssignmentName", eq: true})
+	f, err := parseFilter(r.query.Get("$filter"), term{name: "atScope", bare: true}, term{name: "principalId", eq: true}, term{name: "denyAssignmentName", eq: true}, term{name: "gdprExportPrincipalId", eq: true})
 	if err != nil {
 		return answer{}, err
 	}

@@ -100,7 +100,11 @@ func parseTerm(s string, allowed []term) (t term, rest string, ok bool) {
 		if trimmed == s || len(trimmed) < 3 || !strings.EqualFold(trimmed[:3], "eq ") {
 			return term{}, "", false
 		}
-		t.value, rest, ok = unquote(strings.TrimLeft(trimmed[3:], " "))
+		s = strings.TrimLeft(trimmed[3:], " ")
+		if t.value, rest, ok = bareWord(s); ok {
+			return t, rest, ok
+		}
+		t.value, rest, ok = unquote(s)
 		return t, rest, ok
 	}
 	if s, ok = strings.CutPrefix(s, "("); !ok {
@@ -111,6 +115,15 @@ func parseTerm(s string, allowed []term) (t term, rest string, ok bool) {
 	}
 	rest, ok = strings.CutPrefix(rest, ")")
 	return t, rest, ok
+}
+
+// bareWord reads a value without quotes, as the documentation writes ids.
+func bareWord(s string) (value, rest string, ok bool) {
+	n := 0
+	for n < len(s) && (s[n] == '-' || '0' <= s[n] && s[n] <= '9' || 'a' <= s[n] && s[n] <= 'z' || 'A' <= s[n] && s[n] <= 'Z') {
+		n++
+	}
+	return s[:n], s[n:], n > 0
 }
 
 // unquote reads a text in single quotes, in which two stand for one.

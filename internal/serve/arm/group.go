@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
 
@@ -84,10 +85,20 @@ func (in *groupInput) into(g *resource.Group) error {
 			g.Tags = nil
 		}
 	}
-	if in.ManagedBy != nil {
+	if in.ManagedBy != nil && *in.ManagedBy != g.ManagedBy {
+		// A group that a cluster made for itself goes away with it: what belongs to
+		// others must not be made to look like one, nor one like something else.
+		if ofCluster(*in.ManagedBy) || ofCluster(g.ManagedBy) {
+			return serve.Refuse(http.StatusBadRequest, "InvalidManagedBy", "A resource group is managed by a cluster only if the cluster made it.")
+		}
 		g.ManagedBy = *in.ManagedBy
 	}
 	return g.Validate()
+}
+
+func ofCluster(id string) bool {
+	at, err := scope.Parse(id)
+	return err == nil && at.Type() == "microsoft.containerservice/managedclusters"
 }
 
 func putGroup(s *session, r *request) (answer, error) {

@@ -6,18 +6,19 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
 
-// pageSize is how many things one answer lists at most.
-const pageSize = 1000
+// maxPage is how many things one answer lists at most.
+const maxPage = 1000
 
 // A row is a thing in a list, and the key by which it is ordered.
 type row struct {
 	key  string
-	body any
+	body any // or a func() any, which is asked only for the page that is shown
 }
 
 // A list is one page of an answer.
@@ -45,18 +46,38 @@ func (s *session) page(r *request, rows []row) (answer, error) {
 		}
 		rows = rows[i:]
 	}
+	size, err := r.pageSize()
+	if err != nil {
+		return answer{}, err
+	}
 	out := list{Value: []any{}}
-	if len(rows) > pageSize {
-		rows = rows[:pageSize]
+	if len(rows) > size {
+		rows = rows[:size]
 		q := url.Values{}
 		for name, v := range r.query {
 			q[name] = v
 		}
-		q.Set(skipToken, base64.RawURLEncoding.EncodeToString([]byte(prefix+rows[pageSize-1].key)))
+		q.Set(skipToken, base64.RawURLEncoding.EncodeToString([]byte(prefix+rows[size-1].key)))
 		out.NextLink = s.base + (&url.URL{Path: r.path}).EscapedPath() + "?" + q.Encode()
 	}
 	for _, one := range rows {
+		if later, ok := one.body.(func() any); ok {
+			one.body = later()
+		}
 		out.Value = append(out.Value, one.body)
 	}
 	return answer{status: http.StatusOK, body: out}, nil
+}
+
+// pageSize is how many things the caller wants in one answer, at most.
+func (r *request) pageSize() (int, error) {
+	text, given := r.query["$top"]
+	if !given {
+		return maxPage, nil
+	}
+	n, err := strconv.Atoi(text[0])
+	if err != nil || n < 1 {
+		return 0, serve.Refuse(http.StatusBadRequest, "InvalidTopParameter", "$top is a number from 1 on.")
+	}
+	return min(n, maxPage), nil
 }

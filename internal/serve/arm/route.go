@@ -176,6 +176,9 @@ type request struct {
 	minted map[string]guid.Of[request]
 }
 
+// since reports whether the request is of a version of the API or a later one.
+func (r *request) since(date string) bool { return r.query.Get("api-version") >= date }
+
 // mint returns a fresh id. However often a request is worked out, the id for one
 // thing is the same.
 func (r *request) mint(what string) guid.Of[request] {

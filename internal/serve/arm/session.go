@@ -30,7 +30,7 @@ type session struct {
 	rev    func(record.Key) int64
 }
 
-func (d *Door) session(r *http.Request) (*session, error) {
+func (d *Door) session(r *http.Request, k kind) (*session, error) {
 	if err := serve.Bearing(r); err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (d *Door) session(r *http.Request) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := serve.Tokens{Keys: d.conf.Keys, Issuers: d.conf.Issuers, Live: d.conf.Live, Audiences: audiences}
+	tokens := serve.Tokens{Keys: d.conf.Keys, Issuers: d.conf.Issuers, Live: d.conf.Live, Audiences: audiencesOf(k)}
 	s.caller, s.tenant, err = tokens.Bearer(r, s.est, s.now)
 	return s, err
 }

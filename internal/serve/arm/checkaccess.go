@@ -3,40 +3,18 @@ package arm
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
 	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
-
-// listPermissions lists what the caller has been given at a place. It needs no
-// right: it tells nobody anything about others.
-func listPermissions(s *session, r *request) (answer, error) {
-	if err := s.reach(r.at); err != nil {
-		return answer{}, err
-	}
-	who, ok := s.law.Resolve(s.caller.ID)
-	if !ok {
-		return s.page(r, nil)
-	}
-	var rows []row
-	for _, g := range who.Azure {
-		if !g.Assigned.ActiveAt(s.now) || !s.above(g.Scope, r.at) {
-			continue
-		}
-		for i, p := range permissionBodies(g.Role.Definition.Permissions) {
-			if g.Assigned.Condition != "" {
-				p.Condition, p.ConditionVersion = g.Assigned.Condition, g.Assigned.ConditionVersion
-			}
-			rows = append(rows, row{fmt.Sprintf("%s-%03d", g.Assigned.ID, i), p})
-		}
-	}
-	return s.page(r, rows)
-}
 
 // maxActions is how many operations may be asked about at once, as in Azure.
 const maxActions = 200
@@ -48,9 +26,9 @@ type checkInput struct {
 		} `json:"Attributes"`
 	} `json:"Subject"`
 	Actions []struct {
-		ID           string         `json:"Id"`
-		IsDataAction bool           `json:"IsDataAction"`
-		Attributes   jsontext.Value `json:"Attributes"`
+		ID           string                    `json:"Id"`
+		IsDataAction *bool                     `json:"IsDataAction"`
+		Attributes   map[string]jsontext.Value `json:"Attributes"`
 	} `json:"Actions"`
 	Resource struct {
 		ID string `json:"Id"`
@@ -119,16 +97,64 @@ func checkAccessNow(s *session, r *request) (answer, error) {
 	known = known && p.Tenant == s.tenant && !p.Disabled
 	out := make([]decisionBody, len(in.Actions))
 	for i, a := range in.Actions {
-		if text := string(a.Attributes); text != "" && text != "null" && text != "{}" {
-			// A condition could be met by an attribute that is not there.
-			return refuse("Attributes of actions are not supported here.")
+		given, err := attributesOf(a.Attributes)
+		if err != nil {
+			return answer{}, err
 		}
-		out[i] = decisionBody{AccessDecision: "NotAllowed", ActionID: a.ID, IsDataAction: a.IsDataAction}
+		data := isData(a.ID)
+		if a.IsDataAction != nil {
+			data = *a.IsDataAction
+		}
+		out[i] = decisionBody{AccessDecision: "NotAllowed", ActionID: a.ID, IsDataAction: data}
 		if known {
-			s.decide(&out[i], decide.Request{Who: decide.Subject{ID: who}, Scope: at, Action: a.ID, Data: a.IsDataAction, Now: s.now, Only: decide.Azure})
+			s.decide(&out[i], decide.Request{Who: decide.Subject{ID: who}, Scope: at, Action: a.ID, Data: data, Attributes: given, Now: s.now, Only: decide.Azure})
 		}
 	}
-	return answer{status: http.StatusOK, body: out}, nil
+	if !r.since("2021-06-01") {
+		return answer{status: http.StatusOK, body: out}, nil // guard of version 1 reads a bare list
+	}
+	all := onePage{Value: []any{}}
+	for _, d := range out {
+		all.Value = append(all.Value, d)
+	}
+	return answer{status: http.StatusOK, body: all}, nil
+}
+
+// isData tells for askers that do not say it, as those of the second version,
+// whether an operation is one of the data plane.
+func isData(action string) bool {
+	control, data := azurerbac.PlanesOf(action)
+	return !control && (data || strings.HasPrefix(lowerASCII(action), "microsoft.containerservice/managedclusters/"))
+}
+
+// attributesOf are what the asker says about a request, for conditions: guard sends
+// group and kind of a custom resource. They say nothing about any principal.
+func attributesOf(in map[string]jsontext.Value) (func(condition.Source, string) (condition.Value, bool), error) {
+	given := make(map[string]condition.Value, len(in))
+	for name, text := range in {
+		var one string
+		var list []string
+		var yes bool
+		switch {
+		case text.Kind() == 'n':
+			continue
+		case json.Unmarshal(text, &one) == nil:
+			given[condition.CanonicalName(name)] = condition.String(one)
+		case json.Unmarshal(text, &list) == nil:
+			given[condition.CanonicalName(name)] = condition.String(list...)
+		case json.Unmarshal(text, &yes) == nil:
+			given[condition.CanonicalName(name)] = condition.Bool(yes)
+		default:
+			return nil, serve.Refuse(http.StatusBadRequest, "BadRequest", fmt.Sprintf("The attribute '%s' is neither a text, a list of texts nor a truth value.", serve.Printable(name, 100)))
+		}
+	}
+	if len(given) == 0 {
+		return nil, nil
+	}
+	return func(from condition.Source, name string) (condition.Value, bool) {
+		v, ok := given[name]
+		return v, ok && (from == condition.Request || from == condition.Resource)
+	}, nil
 }
 
 func (s *session) decide(out *decisionBody, req decide.Request) {
