@@ -107,7 +107,23 @@ type Application struct {
 	Scopes []string `json:"scopes,omitzero"`
 	// AssignmentRequired refuses tokens to principals without an app assignment.
 	AssignmentRequired bool `json:"assignmentRequired,omitzero"`
+	// RequiredAccess are the permissions of other resources that the program says it
+	// needs. It is kept for those who read it; tokens do not depend on it.
+	RequiredAccess []RequiredAccess `json:"requiredAccess,omitzero"`
 	Disabled           bool `json:"disabled,omitzero"`
+}
+
+// A RequiredAccess are permissions of one resource, an application.
+type RequiredAccess struct {
+	Resource    AppID        `json:"resource"`
+	Permissions []Permission `json:"permissions"`
+}
+
+// A Permission is one that a resource offers: to people who use the program, as a
+// Scope, or to the program itself, as a Role.
+type Permission struct {
+	ID   guid.Of[Permission] `json:"id"`
+	Type string              `json:"type"`
 }
 
 // A ServicePrincipal is an application's presence in a tenant: who it is there.
@@ -208,12 +224,42 @@ func (a Application) Validate() error {
 	if a.TokenVersion < 0 || a.TokenVersion > 2 {
 		return record.Invalid("application %s: token version %d is not 1 or 2", a.AppID, a.TokenVersion)
 	}
+	if err := checkRequired(a.RequiredAccess); err != nil {
+		return record.Invalid("application %s: %w", a.AppID, err)
+	}
 	for _, r := range a.RedirectURIs {
 		if err := checkRedirect(r); err != nil {
 			return record.Invalid("application %s: redirect URI %q: %v", a.AppID, r, err)
 		}
 	}
 	return CheckName("application name", a.DisplayName, false)
+}
+
+// Bounds of what a program says it needs, as in Entra ID.
+const (
+	maxResources   = 50
+	maxPermissions = 400
+)
+
+func checkRequired(list []RequiredAccess) error {
+	n := 0
+	seen := make(map[AppID]bool, len(list))
+	for _, r := range list {
+		if r.Resource.IsZero() || seen[r.Resource] {
+			return record.Invalid("the resource of required access is empty, or there twice")
+		}
+		seen[r.Resource] = true
+		n += len(r.Permissions)
+		for _, p := range r.Permissions {
+			if p.ID.IsZero() || p.Type != "Scope" && p.Type != "Role" {
+				return record.Invalid("required access to %s: a permission has an id and the type Scope or Role", r.Resource)
+			}
+		}
+	}
+	if len(list) > maxResources || n > maxPermissions {
+		return record.Invalid("required access to more than %d resources or %d permissions", maxResources, maxPermissions)
+	}
+	return nil
 }
 
 func (s ServicePrincipal) Validate() error {

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"net/url"
+	"unicode/utf8"
 
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
@@ -15,6 +16,8 @@ type FederatedCredential struct {
 	Issuer    string   `json:"issuer"`
 	Subject   string   `json:"subject"`
 	Audiences []string `json:"audiences"` // exactly one, as in Entra ID
+	// Description is for people, at most 600 bytes.
+	Description string `json:"description,omitzero"`
 }
 
 // maxFederated is how long issuer, subject and audience may be, in bytes.
@@ -35,6 +38,9 @@ func (f FederatedCredential) Validate() error {
 		return record.Invalid("Federated identity credential name '%.200s' is invalid. It has 3 to 120 letters, digits, '-' and '_', and begins with a letter or digit.", f.Name)
 	case len(f.Audiences) != 1:
 		return record.Invalid("Federated identity credentials must have exactly one audience.")
+	}
+	if len(f.Description) > maxFederated || !utf8.ValidString(f.Description) {
+		return record.Invalid("federated credential %q: the description is longer than %d bytes or not UTF-8", f.Name, maxFederated)
 	}
 	for _, p := range []struct{ what, text string }{{"issuer", f.Issuer}, {"subject", f.Subject}, {"audience", f.Audiences[0]}} {
 		if !comparable(p.text) {

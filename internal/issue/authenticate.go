@@ -33,7 +33,7 @@ func (i *Issuer) authenticate(ctx context.Context, est *estate.Snapshot, req Tok
 		c.proof = proofPublic
 		return c, nil
 	case !req.ClientSecret.IsZero():
-		if err := i.checkSecret(ctx, c, req.ClientSecret); err != nil {
+		if err := i.checkSecret(ctx, est, c, realm, req.ClientSecret); err != nil {
 			return client{}, err
 		}
 		c.proof = proofSecret
@@ -44,7 +44,7 @@ func (i *Issuer) authenticate(ctx context.Context, est *estate.Snapshot, req Tok
 	return client{}, refuse(invalidClient, 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
 }
 
-func (i *Issuer) checkSecret(ctx context.Context, c client, secret Secret) error {
+func (i *Issuer) checkSecret(ctx context.Context, est *estate.Snapshot, c client, realm Realm, secret Secret) error {
 	items, err := i.state.PrivateList(ctx, bucketSecret, c.id.String())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return errUnavailable(err)
@@ -57,7 +57,7 @@ func (i *Issuer) checkSecret(ctx context.Context, c client, secret Secret) error
 			return err
 		}
 		switch {
-		case !equal(given, s.Digest):
+		case !equal(given, s.Digest) || !c.holds(est, realm, s.Principal):
 		case !now.Before(s.Expires):
 			return refuse(invalidClient, 7000222, "The provided client secret keys for app '%s' are expired.", c.id)
 		default:
@@ -83,7 +83,7 @@ func (i *Issuer) checkAssertion(ctx context.Context, est *estate.Snapshot, c cli
 		return client{}, badAssertion(err)
 	}
 	if says.Issuer == "" || lowerASCII(says.Issuer) == c.id.String() {
-		return c, i.checkSigned(ctx, c, req, realm)
+		return c, i.checkSigned(ctx, est, c, req, realm)
 	}
 	if c.foreign, err = i.federated(ctx, est, c, raw, says); err != nil {
 		return client{}, err
@@ -94,8 +94,8 @@ func (i *Issuer) checkAssertion(ctx context.Context, est *estate.Snapshot, c cli
 // checkSigned verifies what a client signed with its certificate's key, and
 // remembers its id until it expires, so that nobody can send it again to any
 // replica.
-func (i *Issuer) checkSigned(ctx context.Context, c client, req TokenRequest, realm Realm) error {
-	certs, err := i.certificates(ctx, c)
+func (i *Issuer) checkSigned(ctx context.Context, est *estate.Snapshot, c client, req TokenRequest, realm Realm) error {
+	certs, err := i.certificates(ctx, est, c, realm)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func assertionRefusal(err error) error {
 	return refuse(invalidClient, 50027, "JWT token is invalid or malformed.").because(err)
 }
 
-func (i *Issuer) certificates(ctx context.Context, c client) ([]*x509.Certificate, error) {
+func (i *Issuer) certificates(ctx context.Context, est *estate.Snapshot, c client, realm Realm) ([]*x509.Certificate, error) {
 	items, err := i.state.PrivateList(ctx, bucketCertificate, c.id.String())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, errUnavailable(err)
@@ -161,6 +161,9 @@ func (i *Issuer) certificates(ctx context.Context, c client) ([]*x509.Certificat
 		var s storedCertificate
 		if err := record.Unmarshal(item.Value, &s); err != nil {
 			return nil, err
+		}
+		if !c.holds(est, realm, s.Principal) {
+			continue
 		}
 		cert, err := x509.ParseCertificate(s.DER)
 		if err != nil {

@@ -123,6 +123,16 @@ func (c client) presence(est *estate.Snapshot, tenant directory.TenantID) (princ
 	return principal.ID{}, errClient(c.id.String(), Realm{ID: tenant})
 }
 
+// holds reports whether a credential counts in a realm: one of the application
+// does everywhere, one of a service principal where that is.
+func (c client) holds(est *estate.Snapshot, realm Realm, of principal.ID) bool {
+	if of.IsZero() {
+		return true
+	}
+	sp, ok := est.ServicePrincipalOf(realm.ID, c.id)
+	return ok && !realm.IsAlias() && sp.ID == of
+}
+
 // answersAt reports whether the client may be answered at a redirect URI.
 func (c client) answersAt(uri string) bool {
 	return uri != "" && len(uri) <= maxRedirect && slices.ContainsFunc(c.redirects, func(r string) bool { return redirectMatches(r, uri, c.public) })

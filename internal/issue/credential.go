@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -34,11 +35,14 @@ type ClientSecret struct {
 const secretMark = "gh~"
 
 type storedSecret struct {
-	Digest  string    `json:"digest"`
-	Hint    string    `json:"hint"`
-	Name    string    `json:"name,omitzero"`
-	Created time.Time `json:"created"`
-	Expires time.Time `json:"expires"`
+	Digest string `json:"digest"`
+	Hint   string `json:"hint"`
+	Name   string `json:"name,omitzero"`
+	// Principal is the service principal that it is for; zero means the application,
+	// wherever it is.
+	Principal principal.ID `json:"principal,omitzero"`
+	Created   time.Time    `json:"created"`
+	Expires   time.Time    `json:"expires"`
 }
 
 // NewClientSecret makes a secret for an application, valid for life.
@@ -47,6 +51,12 @@ type storedSecret struct {
 // hash is for texts that can be guessed; here it would only make every
 // machine-to-machine token cost what a password costs.
 func NewClientSecret(id directory.AppID, name string, now time.Time, life time.Duration) (ClientSecret, error) {
+	return NewSecretOf(Holder{App: id}, name, now, life)
+}
+
+// NewSecretOf is NewClientSecret for a secret that may be good in one tenant alone.
+func NewSecretOf(of Holder, name string, now time.Time, life time.Duration) (ClientSecret, error) {
+	id := of.App
 	if id.IsZero() || life <= 0 || life > MaxSecretLife {
 		return ClientSecret{}, record.Invalid("a client secret needs an application and a life of up to two years")
 	}
@@ -56,7 +66,7 @@ func NewClientSecret(id directory.AppID, name string, now time.Time, life time.D
 	text := secretMark + randomText(32)
 	s := ClientSecret{KeyID: randomText(16), Text: NewSecret(text), Hint: text[:6], Expires: now.Add(life)}
 	var absent int64
-	op, err := put(storedSecret{Digest: digest("clientsecret", text), Hint: s.Hint, Name: name, Created: now, Expires: s.Expires},
+	op, err := put(storedSecret{Digest: digest("clientsecret", text), Hint: s.Hint, Name: name, Principal: of.Principal, Created: now, Expires: s.Expires},
 		time.Time{}, &absent, bucketSecret, id.String(), s.KeyID)
 	s.Op = op
 	return s, err
@@ -76,7 +86,11 @@ type Certificate struct {
 }
 
 type storedCertificate struct {
-	DER []byte `json:"der"`
+	DER       []byte       `json:"der"`
+	KeyID     KeyID        `json:"keyId,omitzero"`
+	Name      string       `json:"name,omitzero"`
+	Principal principal.ID `json:"principal,omitzero"` // as in storedSecret
+	Created   time.Time    `json:"created,omitzero"`
 }
 
 // AddCertificate registers a certificate, in PEM or DER, for an application. Weak
@@ -84,8 +98,18 @@ type storedCertificate struct {
 // refused. A private key beside it is refused as well, because it has no business
 // here.
 func AddCertificate(id directory.AppID, text []byte, now time.Time) (Certificate, error) {
-	if id.IsZero() {
-		return Certificate{}, record.Invalid("a certificate needs an application")
+	return AddCertificateOf(Holder{App: id}, NewKeyID(), "", text, now)
+}
+
+// AddCertificateOf is AddCertificate for one that may be good in one tenant alone,
+// with an id and a name by which it is listed.
+func AddCertificateOf(of Holder, key KeyID, name string, text []byte, now time.Time) (Certificate, error) {
+	id := of.App
+	if id.IsZero() || key.IsZero() {
+		return Certificate{}, record.Invalid("a certificate needs an application and an id")
+	}
+	if err := directory.CheckName("name of the certificate", name, true); err != nil {
+		return Certificate{}, err
 	}
 	der := text
 	if strings.Contains(string(text), "-----BEGIN") {
@@ -99,7 +123,8 @@ func AddCertificate(id directory.AppID, text []byte, now time.Time) (Certificate
 	if err != nil {
 		return Certificate{}, record.Invalid("certificate: %w", err)
 	}
-	op, err := put(storedCertificate{DER: cert.Raw}, time.Time{}, nil, bucketCertificate, id.String(), certificateID(cert))
+	op, err := put(storedCertificate{DER: cert.Raw, KeyID: key, Name: name, Principal: of.Principal, Created: now},
+		time.Time{}, nil, bucketCertificate, of.id(certificateID(cert))...)
 	short := sha1.Sum(cert.Raw)
 	return Certificate{Thumbprint: strings.ToUpper(hex.EncodeToString(short[:])), Expires: cert.NotAfter, Op: op}, err
 }

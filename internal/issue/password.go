@@ -38,11 +38,24 @@ const (
 type storedPassword struct {
 	Hash    string    `json:"hash"`
 	Changed time.Time `json:"changed"`
+	// MustChange is set for a password that somebody else chose: it is good for
+	// choosing another, and for nothing else.
+	MustChange bool `json:"mustChange,omitzero"`
 }
 
 // PasswordOp returns the op that gives a user a password. It ends no session:
 // that is what the user's TokensValidFrom is for; see ChangePassword.
 func PasswordOp(user principal.ID, password string, now time.Time) (store.PrivateOp, error) {
+	return passwordOp(user, password, now, false)
+}
+
+// TemporaryPasswordOp is PasswordOp for a password that its user must replace when
+// he signs in next.
+func TemporaryPasswordOp(user principal.ID, password string, now time.Time) (store.PrivateOp, error) {
+	return passwordOp(user, password, now, true)
+}
+
+func passwordOp(user principal.ID, password string, now time.Time, temporary bool) (store.PrivateOp, error) {
 	switch {
 	case user.IsZero():
 		return store.PrivateOp{}, record.Invalid("a password needs a user")
@@ -51,7 +64,7 @@ func PasswordOp(user principal.ID, password string, now time.Time) (store.Privat
 	case strings.TrimSpace(password) != password:
 		return store.PrivateOp{}, record.Invalid("a password has no blanks at its ends: clients cut them off")
 	}
-	return put(storedPassword{Hash: hashPassword(password), Changed: now}, time.Time{}, nil, bucketPassword, user.String())
+	return put(storedPassword{Hash: hashPassword(password), Changed: now, MustChange: temporary}, time.Time{}, nil, bucketPassword, user.String())
 }
 
 // ChangePassword sets a user's password, and ends every session and refresh token
