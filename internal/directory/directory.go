@@ -110,7 +110,7 @@ type Application struct {
 	// RequiredAccess are the permissions of other resources that the program says it
 	// needs. It is kept for those who read it; tokens do not depend on it.
 	RequiredAccess []RequiredAccess `json:"requiredAccess,omitzero"`
-	Disabled           bool `json:"disabled,omitzero"`
+	Disabled       bool             `json:"disabled,omitzero"`
 }
 
 // A RequiredAccess are permissions of one resource, an application.

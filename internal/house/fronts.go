@@ -77,7 +77,7 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 		return doorway{}, err
 	}
 	graphDoor, err := graph.New(graph.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.graph, PageKey: pageKey,
-		Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.now})
+		CheckIssuer: h.foreign.Check, Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}

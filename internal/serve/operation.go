@@ -50,6 +50,8 @@ const (
 	ActionPassword = "Microsoft.Directory/users/password/write"
 	// ActionSecret adds and removes secrets and certificates of an application.
 	ActionSecret = "Microsoft.Directory/applications/credentials/write"
+	// ActionPrincipalSecret does so for a service principal alone.
+	ActionPrincipalSecret = "Microsoft.Directory/servicePrincipals/credentials/write"
 	// actionGiveRole gives a role of the directory.
 	actionGiveRole = "Microsoft.Directory/roleAssignments/write"
 )

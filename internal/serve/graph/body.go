@@ -16,6 +16,7 @@ import (
 // repeat a value: it may be a password.
 type body struct {
 	members map[string]jsontext.Value
+	only    bool  // it came with one member
 	err     error // the first
 }
 
@@ -28,6 +29,7 @@ func readObject(text []byte) *body {
 	if record.Unmarshal(text, &b.members) != nil || b.members == nil {
 		b.err = bad("The body must be one JSON object.")
 	}
+	b.only = len(b.members) == 1
 	return b
 }
 
@@ -77,6 +79,21 @@ func (b *body) nested(name string) *body {
 		b.err = bad("The property '" + name + "' must be an object.")
 	}
 	return in
+}
+
+// nestedList reads a member that is a list of objects; nil means that there is none.
+func (b *body) nestedList(name string) []*body {
+	var list []jsontext.Value
+	if !b.take(name, &list, "a list of objects") {
+		return nil
+	}
+	out := make([]*body, len(list))
+	for i, v := range list {
+		if out[i] = readObject(v); out[i].err != nil && b.err == nil {
+			b.err = bad("The property '" + name + "' must be a list of objects.")
+		}
+	}
+	return out
 }
 
 // done returns the first error, or that of a member which this house would drop.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -22,21 +23,40 @@ func (s *session) update(old, next record.Record) ([]estate.Op, error) {
 	return []estate.Op{{Put: next}}, s.needAll(serve.ToPut(s.est, old, next))
 }
 
+// target returns the object that a request names, if the caller may do all of some
+// things with it. Whether it is there is told to him alone.
+func (s *session) target(k *kind, r *http.Request, actions ...string) (object, error) {
+	text := r.PathValue("id")
+	o, ok := k.find(s, text)
+	if err := s.needOf(o, actions...); err != nil {
+		return object{}, err
+	}
+	if !ok {
+		return object{}, notFound(text)
+	}
+	return o, nil
+}
+
+// notManaged refuses to change a managed identity here: it is a part of an Azure
+// resource, and whoever rules that rules it.
+func notManaged(o object) error {
+	if sp, ok := o.v.(servicePrincipal); ok && sp.identity != nil {
+		return bad("A managed identity is changed and deleted as the Azure resource that it belongs to, not in the directory.")
+	}
+	return nil
+}
+
 // remove deletes an object with its memberships and all that makes no sense
 // without it, in one transaction: nobody who comes later inherits (DIR-05).
 func (d *Door) remove(k *kind) handler {
 	return func(w http.ResponseWriter, r *http.Request, s *session) error {
-		text := r.PathValue("id")
 		p := func(s *session) ([]estate.Op, error) {
-			if err := s.need(k.action + "/delete"); err != nil {
+			o, err := s.target(k, r, k.action+"/delete")
+			if err == nil {
+				err = notManaged(o)
+			}
+			if err != nil {
 				return nil, err
-			}
-			o, ok := k.find(s, text)
-			if !ok {
-				return nil, notFound(text)
-			}
-			if sp, ok := o.v.(servicePrincipal); ok && sp.identity != nil {
-				return nil, bad("A managed identity is deleted as the Azure resource that it belongs to, not in the directory.")
 			}
 			ops, needs, err := serve.Deletion(s.est, o.key, true)
 			if err != nil {
@@ -48,16 +68,16 @@ func (d *Door) remove(k *kind) handler {
 			return err
 		}
 		var private []store.PrivateOp
-		if o, _ := k.find(s, text); k == applications {
+		o, _ := k.find(s, r.PathValue("id"))
+		if of, ok := holder(o); ok {
 			var err error
-			if private, err = d.forget(r.Context(), o); err != nil {
+			if private, err = issue.Forget(r.Context(), d.conf.State, of); err != nil {
 				return err
 			}
 		}
 		if err := d.commit(r.Context(), s, k.name+": deleted", p, private...); err != nil {
 			return err
 		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+		return done(w)
 	}
 }

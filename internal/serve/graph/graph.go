@@ -3,10 +3,10 @@
 //
 // A token proves an object id and nothing else. Whether its bearer may do what
 // he asks for is put to package decide as a Microsoft.Directory operation at the
-// root, the same that guards the same record at the house's own door; only
-// himself and his own memberships everybody may read. What the house does not
-// keep is refused by name, never dropped in silence, and every error is JSON,
-// because clients fall over any other.
+// place of the object, the same that guards the same record at the house's own
+// door. Nobody sees anything of another tenant. What the house does not keep is
+// refused by name, never dropped in silence, and every error is JSON, because
+// clients fall over any other.
 package graph
 
 import (
@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"path"
@@ -63,6 +64,9 @@ type Config struct {
 	// Base is the URL, without a path, under which clients reach this door: links
 	// to next pages start with it. Empty means https://graph.microsoft.com.
 	Base string
+	// CheckIssuer refuses issuers whose tokens the house would not look at, for
+	// federated credentials. Nil means that every one will do.
+	CheckIssuer func(issuer string) error
 	// PageKey authenticates the links to next pages. Replicas must share it. Nil
 	// means a random one, with which a link does not outlive the process.
 	PageKey []byte
@@ -103,71 +107,140 @@ func New(conf Config) (*Door, error) {
 // Handler serves the paths below Prefix.
 func (d *Door) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
-		"GET /v1.0/me": d.me,
-
-		"GET /v1.0/users":         d.list(users),
-		"POST /v1.0/users":        d.createUser,
-		"GET /v1.0/users/{id}":    d.get(users),
-		"PATCH /v1.0/users/{id}":  d.updateUser,
-		"DELETE /v1.0/users/{id}": d.remove(users),
-
-		"GET /v1.0/groups":                              d.list(groups),
-		"POST /v1.0/groups":                             d.createGroup,
-		"GET /v1.0/groups/{id}":                         d.get(groups),
-		"PATCH /v1.0/groups/{id}":                       d.updateGroup,
-		"DELETE /v1.0/groups/{id}":                      d.remove(groups),
-		"GET /v1.0/groups/{id}/members":                 d.members((*estate.Snapshot).Members),
-		"GET /v1.0/groups/{id}/transitiveMembers":       d.members((*estate.Snapshot).MembersTransitive),
-		"POST /v1.0/groups/{id}/members/$ref":           d.addMember,
-		"DELETE /v1.0/groups/{id}/members/{other}/$ref": d.removeMember,
-
-		"GET /v1.0/applications":                      d.list(applications),
-		"POST /v1.0/applications":                     d.createApplication,
-		"GET /v1.0/applications/{id}":                 d.get(applications),
-		"PATCH /v1.0/applications/{id}":               d.updateApplication,
-		"DELETE /v1.0/applications/{id}":              d.remove(applications),
-		"POST /v1.0/applications/{id}/addPassword":    d.addPassword,
-		"POST /v1.0/applications/{id}/removePassword": d.removePassword,
-
-		"GET /v1.0/servicePrincipals":         d.list(servicePrincipals),
-		"POST /v1.0/servicePrincipals":        d.createServicePrincipal,
-		"GET /v1.0/servicePrincipals/{id}":    d.get(servicePrincipals),
-		"DELETE /v1.0/servicePrincipals/{id}": d.remove(servicePrincipals),
-
-		"POST /v1.0/directoryObjects/getByIds": d.getByIDs,
-	} {
-		mux.Handle(pattern, d.handle(h))
-	}
-	for _, in := range []struct {
-		path string
-		kind *kind // nil is any
-	}{{"users", users}, {"groups", groups}, {"servicePrincipals", servicePrincipals}, {"directoryObjects", nil}} {
-		of := "/v1.0/" + in.path + "/{id}/"
-		mux.Handle("POST "+of+"getMemberGroups", d.handle(d.getMemberGroups(in.kind)))
-		mux.Handle("POST "+of+"checkMemberGroups", d.handle(d.checkMemberGroups(in.kind)))
-		mux.Handle("GET "+of+"memberOf", d.handle(d.memberOf(in.kind, false)))
-		mux.Handle("GET "+of+"transitiveMemberOf", d.handle(d.memberOf(in.kind, true)))
+	for pattern, h := range d.routes() {
+		method, path, _ := strings.Cut(pattern, " ")
+		mux.Handle(method+" /v1.0/"+path, d.handle(h))
 	}
 	nothing := d.wrap(func(http.ResponseWriter, *http.Request) error {
 		return serve.Refuse(http.StatusNotFound, "ResourceNotFound", "This house serves no such method and path of Microsoft Graph.")
 	})
 	mux.Handle("/", nothing)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		clean := path.Clean(r.URL.Path)
-		if trimmed := strings.TrimSuffix(r.URL.Path, "/"); trimmed == clean && trimmed != r.URL.Path {
-			again := *r
-			url := *r.URL
-			url.Path, url.RawPath = clean, ""
-			again.URL = &url
-			r = &again
-		}
-		if r.URL.Path != clean { // the mux would answer with a redirect in HTML
+		path, ok := spell(r.URL.Path)
+		if !ok { // the mux would answer with a redirect in HTML
 			nothing.ServeHTTP(w, r)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		again := *r
+		url := *r.URL
+		url.Path, url.RawPath = path, ""
+		again.URL = &url
+		mux.ServeHTTP(w, &again)
 	})
+}
+
+// spell writes a path in the one way that is routed: without a slash at the end,
+// with /me as the user that it is, and with a key in brackets as a segment of its
+// own, so that users('x') is users/('x'). It reports false for a path that is not clean.
+func spell(text string) (string, bool) {
+	text = strings.TrimSuffix(text, "/")
+	if text != path.Clean(text) {
+		return "", false
+	}
+	if rest, ok := strings.CutPrefix(text, Prefix+"me"); ok && (rest == "" || rest[0] == '/') {
+		text = Prefix + "users/" + me + rest
+	}
+	segments := strings.Split(text, "/")
+	for i, s := range segments {
+		if name, key, ok := strings.Cut(s, "("); ok && name != "" && strings.HasSuffix(key, ")") {
+			segments[i] = name + "/(" + key
+		}
+	}
+	return strings.Join(segments, "/"), true
+}
+
+// routes are what is served, by method and path below Prefix.
+func (d *Door) routes() map[string]handler {
+	routes := map[string]handler{
+		"POST users":                           d.createUser,
+		"PATCH users/{id}":                     d.updateUser,
+		"POST users/{id}/revokeSignInSessions": d.revokeSessions,
+
+		"POST groups":       d.createGroup,
+		"PATCH groups/{id}": d.updateGroup,
+
+		"POST applications":       d.createApplication,
+		"PATCH applications/{id}": d.updateApplication,
+
+		"GET applications/{id}/federatedIdentityCredentials":            d.listFederated,
+		"POST applications/{id}/federatedIdentityCredentials":           d.createFederated,
+		"GET applications/{id}/federatedIdentityCredentials/{other}":    d.getFederated,
+		"PATCH applications/{id}/federatedIdentityCredentials/{other}":  d.updateFederated,
+		"DELETE applications/{id}/federatedIdentityCredentials/{other}": d.removeFederated,
+
+		"POST servicePrincipals":       d.createServicePrincipal,
+		"PATCH servicePrincipals/{id}": d.updateServicePrincipal,
+
+		"GET directoryObjects/{id}":      d.get(nil),
+		"POST directoryObjects/getByIds": d.getByIDs,
+		"GET organization":               d.organizations,
+		"GET organization/{id}":          d.getOrganization,
+		"GET domains":                    d.domains,
+		"GET domains/{id}":               d.getDomain,
+
+		"GET directoryRoles":                              d.list(directoryRoles, heldRoles),
+		"GET directoryRoles/{id}":                         d.getRole,
+		"GET directoryRoles/{id}/members":                 d.roleMembers,
+		"POST directoryRoles/{id}/members/$ref":           d.addRoleMember,
+		"DELETE directoryRoles/{id}/members/{other}/$ref": d.removeRoleMember,
+
+		"GET roleManagement/directory/roleDefinitions":         d.list(roleDefinitions, allDefinitions),
+		"GET roleManagement/directory/roleDefinitions/{id}":    d.getDefinition,
+		"GET roleManagement/directory/roleAssignments":         d.list(roleAssignments, allAssignments),
+		"POST roleManagement/directory/roleAssignments":        d.createAssignment,
+		"GET roleManagement/directory/roleAssignments/{id}":    d.getAssignment,
+		"DELETE roleManagement/directory/roleAssignments/{id}": d.removeAssignment,
+
+		// There are no consent grants here, and so none to list.
+		"GET oauth2PermissionGrants":  d.list(grants, func(*session) iter.Seq[object] { return func(func(object) bool) {} }),
+		"POST oauth2PermissionGrants": d.noGrants,
+	}
+	for _, k := range append(principalKinds(), applications) {
+		routes["GET "+k.name] = d.list(k, k.all)
+		routes["GET "+k.name+"/$count"] = d.number(k)
+		routes["GET "+k.name+"/{id}"] = d.get(k)
+		routes["DELETE "+k.name+"/{id}"] = d.remove(k)
+		links := linksOf(k)
+		for name, l := range links {
+			routes["GET "+k.name+"/{id}/"+name] = d.follow(k, l, nil)
+			for _, as := range l.kinds {
+				routes["GET "+k.name+"/{id}/"+name+"/"+strings.TrimPrefix(as.odata, "#")] = d.follow(k, l, as)
+			}
+		}
+		for _, ref := range []reference{memberRef, ownerRef} {
+			if links[ref.name].to != nil {
+				routes["POST "+k.name+"/{id}/"+ref.name+"/$ref"] = d.add(k, ref)
+				routes["DELETE "+k.name+"/{id}/"+ref.name+"/{other}/$ref"] = d.take(k, ref)
+			}
+		}
+	}
+	for _, k := range []*kind{applications, servicePrincipals} {
+		routes["POST "+k.name+"/{id}/addPassword"] = d.addPassword(k)
+		routes["POST "+k.name+"/{id}/removePassword"] = d.removePassword(k)
+	}
+	for name, k := range map[string]*kind{"users": users, "groups": groups, "servicePrincipals": servicePrincipals, "directoryObjects": nil} {
+		routes["POST "+name+"/{id}/getMemberGroups"] = d.getMember(k, false)
+		routes["POST "+name+"/{id}/getMemberObjects"] = d.getMember(k, true)
+		routes["POST "+name+"/{id}/checkMemberGroups"] = d.checkMember(k, "groupIds", false)
+		routes["POST "+name+"/{id}/checkMemberObjects"] = d.checkMember(k, "ids", true)
+		if k == nil {
+			for link, l := range linksOf(nil) {
+				routes["GET "+name+"/{id}/"+link] = d.follow(nil, l, nil)
+			}
+		}
+	}
+	return routes
+}
+
+// grants are the consents of people to programs. This house keeps none: a program
+// that is registered may ask for what a resource offers, see docs/divergences.md.
+var grants = &kind{name: "oauth2PermissionGrants", odata: "#microsoft.graph.oAuth2PermissionGrant", action: "Microsoft.Directory/servicePrincipals",
+	properties: []string{"id", "clientId", "consentType", "principalId", "resourceId", "scope"},
+	texts:      map[string]func(any) string{"id": nil, "clientId": nil, "consentType": nil, "principalId": nil, "resourceId": nil, "scope": nil}}
+
+func (d *Door) noGrants(http.ResponseWriter, *http.Request, *session) error {
+	return serve.Refuse(http.StatusBadRequest, "Request_BadRequest",
+		"There are no consent grants in this house: a registered program may ask for every permission that a resource offers, so that none has to be granted.")
 }
 
 // A handler answers a request of a known caller.

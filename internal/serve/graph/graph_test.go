@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/servetest"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
+	"github.com/gatehouse-io/gatehouse/internal/trust"
 )
 
 var (
@@ -57,7 +58,7 @@ func newHouse(t testing.TB) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := store.Open(t.Context(), store.Config{KV: new(store.Memory), Sealer: sealer, Init: true, MaxAge: time.Minute})
+	st, err := store.Open(t.Context(), store.Config{KV: new(store.Memory), Sealer: sealer, Init: true, MaxAge: time.Minute, Rehearse: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func newHouse(t testing.TB) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err := graph.New(graph.Config{State: st, Keys: func() token.KeySet { return set }, Issuers: issuers,
+	door, err := graph.New(graph.Config{State: st, Keys: func() token.KeySet { return set }, Issuers: issuers, CheckIssuer: trust.New(trust.Config{}).Check,
 		Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -264,8 +265,14 @@ func TestRefusals(t *testing.T) {
 		{"who is not in a group is not removed", root, "DELETE", "/v1.0/groups/" + dev + "/members/" + servetest.Jet.String() + "/$ref", "", 404, "does not exist"},
 		{"a managed identity is not deleted here", root, "DELETE", "/v1.0/servicePrincipals/" + servetest.Identity.String(), "", 400, "managed identity"},
 		{"an application has one service principal", root, "POST", "/v1.0/servicePrincipals", `{"appId":"` + servetest.RobotApp.String() + `"}`, 409, "already in use"},
-		{"a certificate is refused, not dropped", root, "POST", "/v1.0/applications", `{"displayName":"x","keyCredentials":[{"key":"AAAA"}]}`, 400, "keyCredentials"},
-		{"DIR-15: an unknown option is refused", root, "GET", "/v1.0/users?$expand=manager", "", 400, "'$expand' is not supported"},
+		{"what is no certificate is refused", root, "POST", "/v1.0/applications", `{"displayName":"x","keyCredentials":[{"key":"AAAA"}]}`, 400, "certificate"},
+		{"a link that cannot be expanded is refused", root, "GET", "/v1.0/users?$expand=manager", "", 400, "'manager' is not a link of users"},
+		{"DIR-15: a search has terms", root, "GET", "/v1.0/users?$search=ana", "", 400, "Invalid $search"},
+		{"DIR-15: an order is by a property", root, "GET", "/v1.0/users?$orderby=password", "", 400, "cannot be ordered by"},
+		{"a search needs its header", root, "GET", "/v1.0/users?$search=%22displayName:a%22", "", 400, "ConsistencyLevel"},
+		{"an application has no secret when it is made", root, "POST", "/v1.0/applications", `{"displayName":"x","passwordCredentials":[{"displayName":"x"}]}`, 400, "addPassword"},
+		{"consent is not a record here", root, "POST", "/v1.0/oauth2PermissionGrants", `{"scope":"x"}`, 400, "no consent grants"},
+		{"DIR-15: an unknown option is refused", root, "GET", "/v1.0/users?$skip=7", "", 400, "'$skip' is not supported"},
 		{"DIR-15: a filter by what is not a property is refused", root, "GET", filter("users", "password eq 'x'"), "", 400, "Invalid filter clause"},
 		{"DIR-15: two filters are none", root, "GET", "/v1.0/users?$filter=a&$filter=b", "", 400, "more than once"},
 		{"an unknown property is not selected", root, "GET", "/v1.0/users?$select=password", "", 400, "'password'"},
@@ -443,7 +450,7 @@ func TestPages(t *testing.T) {
 			"changed":               path + "A",
 		} {
 			if status, _ := h.do(root, "GET", forged, "", "ConsistencyLevel", "eventual"); status != http.StatusBadRequest {
-				t.Errorf("a page token %s is answered %d", name, status)
+				t.Errorf("ARM-12: a page token %s is answered %d", name, status)
 			}
 		}
 		if status, _ := h.do(clerk, "GET", path, "", "ConsistencyLevel", "eventual"); status != http.StatusBadRequest {

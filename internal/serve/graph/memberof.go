@@ -18,16 +18,15 @@ const (
 // those of others one must be allowed to read them and groups.
 func (s *session) whose(k *kind, r *http.Request) (object, error) {
 	o, err := s.find(k, r.PathValue("id"))
-	if err != nil {
-		return object{}, err
-	}
-	if o.id == s.caller.ID {
-		return o, nil
+	if err != nil || o.id == s.caller.ID {
+		return o, err
 	}
 	return o, s.need(groups.action + "/read")
 }
 
-func (d *Door) getMemberGroups(k *kind) handler {
+// getMember answers the ids of the groups that somebody is in, and with roles of
+// the directory roles that he has.
+func (d *Door) getMember(k *kind, roles bool) handler {
 	return func(w http.ResponseWriter, r *http.Request, s *session) error {
 		b := s.sent()
 		b.flag("securityEnabledOnly", false) // all groups here are security groups
@@ -38,19 +37,24 @@ func (d *Door) getMemberGroups(k *kind) handler {
 		if err != nil {
 			return err
 		}
-		return d.ids(w, s.est.GroupsOf(o.id))
+		ids := s.est.GroupsOf(o.id)
+		if roles {
+			ids = s.memberObjects(o)
+		}
+		return d.ids(w, ids)
 	}
 }
 
-func (d *Door) checkMemberGroups(k *kind) handler {
+// checkMember answers which of some ids are among those that getMember answers.
+func (d *Door) checkMember(k *kind, property string, roles bool) handler {
 	return func(w http.ResponseWriter, r *http.Request, s *session) error {
 		b := s.sent()
-		texts, _ := b.list("groupIds")
+		texts, _ := b.list(property)
 		if err := b.done(); err != nil {
 			return err
 		}
 		if len(texts) == 0 || len(texts) > maxGroups {
-			return bad("groupIds must name 1 to 20 groups.")
+			return bad(property + " must name 1 to 20 objects.")
 		}
 		o, err := s.whose(k, r)
 		if err != nil {
@@ -60,13 +64,11 @@ func (d *Door) checkMemberGroups(k *kind) handler {
 		if err != nil {
 			return err
 		}
-		in := make([]principal.ID, 0, len(asked))
-		for _, g := range asked {
-			if s.est.IsMember(o.id, g) {
-				in = append(in, g)
-			}
+		has := s.est.GroupsOf(o.id)
+		if roles {
+			has = s.memberObjects(o)
 		}
-		return d.ids(w, in)
+		return d.ids(w, slices.DeleteFunc(asked, func(id principal.ID) bool { return !slices.Contains(has, id) }))
 	}
 }
 
@@ -76,27 +78,6 @@ func (d *Door) ids(w http.ResponseWriter, list []principal.ID) error {
 		texts[i] = id.String()
 	}
 	return serve.JSON(w, http.StatusOK, map[string]any{"@odata.context": d.conf.Base + "/v1.0/$metadata#Collection(Edm.String)", "value": texts})
-}
-
-func (d *Door) memberOf(k *kind, transitive bool) handler {
-	return func(w http.ResponseWriter, r *http.Request, s *session) error {
-		q, err := d.parse(r, s, ofLinks, groups)
-		if err != nil {
-			return err
-		}
-		o, err := s.whose(k, r)
-		if err != nil {
-			return err
-		}
-		in := s.est.GroupsOf(o.id)
-		if !transitive {
-			in = slices.DeleteFunc(slices.Clone(in), func(g principal.ID) bool {
-				_, direct := s.est.Get(membership(g, o.id).Key())
-				return !direct
-			})
-		}
-		return d.page(w, r, s, q, "directoryObjects", s.objects(slices.Values(in)))
-	}
 }
 
 // getByIDs answers what there is of a list of ids. Whose ids are not there are
@@ -115,35 +96,37 @@ func (d *Door) getByIDs(w http.ResponseWriter, r *http.Request, s *session) erro
 	if err != nil {
 		return err
 	}
-	kinds := []*kind{users, groups, servicePrincipals}
+	kinds := append(principalKinds(), applications)
 	if len(types) > 0 {
 		kinds = nil
 	}
 	for _, t := range types {
 		switch t {
 		case "directoryObject":
-			kinds = append(kinds, users, groups, servicePrincipals)
+			kinds = append(kinds, append(principalKinds(), applications)...)
 		case "user":
 			kinds = append(kinds, users)
 		case "group":
 			kinds = append(kinds, groups)
 		case "servicePrincipal":
 			kinds = append(kinds, servicePrincipals)
+		case "application":
+			kinds = append(kinds, applications)
 		case "device", "directoryObjectPartnerReference": // there are none here
 		default:
-			return bad("The type '" + serve.Printable(t, 64) + "' is not one of user, group, servicePrincipal, device, directoryObject.")
+			return bad("The type '" + serve.Printable(t, 64) + "' is not one of user, group, servicePrincipal, application, device, directoryObject.")
 		}
 	}
 	found := []object{}
 	for _, id := range ids {
-		if err := s.needRead(id, kinds...); err != nil {
+		if err := s.needRead(object{id: id}, kinds...); err != nil {
 			return err
 		}
-		if o, ok := s.object(id); ok && slices.Contains(kinds, o.kind) {
+		if o, ok := s.anything(id); ok && slices.Contains(kinds, o.kind) {
 			found = append(found, o)
 		}
 	}
-	value, err := d.renderAll(r.Context(), s, found, nil, true)
+	value, err := d.renderAll(r.Context(), s, found, query{}, true)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,12 @@
 package graph
 
 import (
-	"encoding/base64"
 	"iter"
 	"slices"
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
@@ -17,13 +17,14 @@ type kind struct {
 	name   string // of its collection
 	odata  string // its @odata.type
 	action string // the resource type that guards it
-	// of says which principals these are; applications are none.
+	// of says which principals these are; other kinds have none.
 	of []principal.Kind
 	// properties are the names of all; show returns them.
 	properties []string
 	show       func(*session, any) map[string]any
-	// Properties by which $filter may search.
+	// Properties by which $filter may search; texts order as well.
 	texts map[string]func(any) string
+	flags map[string]func(any) bool
 	lists map[string]func(*session, any) []string
 }
 
@@ -35,140 +36,16 @@ type object struct {
 	v    any
 }
 
-// servicePrincipal is what a service principal and a managed identity have in
-// common: to clients of Graph both are service principals.
-type servicePrincipal struct {
-	directory.ServicePrincipal
-	identity *directory.ManagedIdentity // nil for that of an application
-}
-
-var users = &kind{
-	name: "users", odata: "#microsoft.graph.user", action: "Microsoft.Directory/users",
-	properties: []string{"id", "displayName", "userPrincipalName", "mail", "mailNickname", "accountEnabled", "userType", "businessPhones", "givenName", "surname", "jobTitle", "mobilePhone", "officeLocation", "preferredLanguage"},
-	of:         []principal.Kind{principal.User},
-	show: func(_ *session, v any) map[string]any {
-		u := v.(directory.User)
-		return map[string]any{
-			"id": u.ID, "displayName": orNull(u.DisplayName), "userPrincipalName": u.UserPrincipalName, "mail": orNull(u.Mail),
-			"mailNickname": userNickname(u), "accountEnabled": !u.Disabled, "userType": userType(u),
-			// What clients ask every user for, and this house does not keep.
-			"businessPhones": []string{}, "givenName": nil, "surname": nil, "jobTitle": nil, "mobilePhone": nil,
-			"officeLocation": nil, "preferredLanguage": nil,
-		}
-	},
-	texts: map[string]func(any) string{
-		"id":                func(v any) string { return v.(directory.User).ID.String() },
-		"displayName":       func(v any) string { return v.(directory.User).DisplayName },
-		"userPrincipalName": func(v any) string { return v.(directory.User).UserPrincipalName },
-		"mail":              func(v any) string { return v.(directory.User).Mail },
-		"mailNickname":      func(v any) string { return userNickname(v.(directory.User)) },
-		"userType":          func(v any) string { return userType(v.(directory.User)) },
-	},
-}
-
-var groups = &kind{
-	name: "groups", odata: "#microsoft.graph.group", action: "Microsoft.Directory/groups",
-	properties: []string{"id", "displayName", "description", "mailNickname", "mailEnabled", "securityEnabled", "groupTypes", "mail"},
-	of:         []principal.Kind{principal.Group},
-	show: func(_ *session, v any) map[string]any {
-		g := v.(directory.Group)
-		return map[string]any{
-			"id": g.ID, "displayName": g.DisplayName, "description": orNull(g.Description), "mailNickname": groupNickname(g),
-			"mailEnabled": false, "securityEnabled": true, "groupTypes": []string{}, "mail": nil,
-		}
-	},
-	texts: map[string]func(any) string{
-		"id":           func(v any) string { return v.(directory.Group).ID.String() },
-		"displayName":  func(v any) string { return v.(directory.Group).DisplayName },
-		"mailNickname": func(v any) string { return groupNickname(v.(directory.Group)) },
-	},
-}
-
-var applications = &kind{
-	name: "applications", odata: "#microsoft.graph.application", action: "Microsoft.Directory/applications",
-	properties: []string{"id", "appId", "displayName", "identifierUris", "signInAudience", "isFallbackPublicClient", "keyCredentials", "web", "publicClient", "passwordCredentials"},
-	show: func(_ *session, v any) map[string]any {
-		a := v.(directory.Application)
-		web, public := a.RedirectURIs, []string{}
-		if a.Public {
-			web, public = public, web
-		}
-		return map[string]any{
-			"id": a.ID, "appId": a.AppID, "displayName": a.DisplayName, "identifierUris": orEmpty(a.IdentifierURIs),
-			"signInAudience": "AzureADMyOrg", "isFallbackPublicClient": a.Public, "keyCredentials": []string{},
-			"web": map[string]any{"redirectUris": orEmpty(web)}, "publicClient": map[string]any{"redirectUris": orEmpty(public)},
-			"passwordCredentials": []string{}, // see Door.render
-		}
-	},
-	texts: map[string]func(any) string{
-		"id":          func(v any) string { return v.(directory.Application).ID.String() },
-		"appId":       func(v any) string { return v.(directory.Application).AppID.String() },
-		"displayName": func(v any) string { return v.(directory.Application).DisplayName },
-	},
-	lists: map[string]func(*session, any) []string{
-		"identifierUris": func(_ *session, v any) []string { return v.(directory.Application).IdentifierURIs },
-	},
-}
-
-var servicePrincipals = &kind{
-	name: "servicePrincipals", odata: "#microsoft.graph.servicePrincipal", action: "Microsoft.Directory/servicePrincipals",
-	properties: []string{"id", "appId", "displayName", "appDisplayName", "accountEnabled", "servicePrincipalNames", "tags", "servicePrincipalType", "alternativeNames", "appOwnerOrganizationId"},
-	of:         []principal.Kind{principal.ServicePrincipal, principal.ManagedIdentity},
-	show: func(s *session, v any) map[string]any {
-		p := v.(servicePrincipal)
-		m := map[string]any{
-			"id": p.ID, "appId": p.AppID, "displayName": p.DisplayName, "appDisplayName": p.DisplayName,
-			"accountEnabled": !p.Disabled, "servicePrincipalNames": servicePrincipalNames(s, p), "tags": []string{},
-			"servicePrincipalType": "Application", "alternativeNames": []string{}, "appOwnerOrganizationId": nil,
-		}
-		if p.identity != nil {
-			explicit := "True"
-			if p.identity.SystemAssigned {
-				explicit = "False"
-			}
-			m["servicePrincipalType"] = "ManagedIdentity"
-			m["alternativeNames"] = []string{"isExplicit=" + explicit, p.identity.Resource.String()}
-		} else if a, ok := s.est.Application(p.AppID); ok {
-			m["appDisplayName"], m["appOwnerOrganizationId"] = a.DisplayName, a.Tenant
-		}
-		return m
-	},
-	texts: map[string]func(any) string{
-		"id":          func(v any) string { return v.(servicePrincipal).ID.String() },
-		"appId":       func(v any) string { return v.(servicePrincipal).AppID.String() },
-		"displayName": func(v any) string { return v.(servicePrincipal).DisplayName },
-		"servicePrincipalType": func(v any) string {
-			if v.(servicePrincipal).identity != nil {
-				return "ManagedIdentity"
-			}
-			return "Application"
-		},
-	},
-	lists: map[string]func(*session, any) []string{
-		"servicePrincipalNames": func(s *session, v any) []string { return servicePrincipalNames(s, v.(servicePrincipal)) },
-	},
-}
-
-func servicePrincipalNames(s *session, p servicePrincipal) []string {
-	names := []string{p.AppID.String()}
-	if a, ok := s.est.Application(p.AppID); ok && p.identity == nil {
-		names = append(names, a.IdentifierURIs...)
-	}
-	return names
-}
-
 // all yields the objects of the caller's tenant, in no order.
 func (k *kind) all(s *session) iter.Seq[object] {
-	if k == applications {
-		return func(yield func(object) bool) {
+	return func(yield func(object) bool) {
+		if k == applications {
 			for a := range s.est.Applications() {
 				if a.Tenant == s.tenant && !yield(applicationObject(a)) {
 					return
 				}
 			}
 		}
-	}
-	return func(yield func(object) bool) {
 		for p := range s.est.Principals() {
 			if p.Tenant != s.tenant || !slices.Contains(k.of, p.Kind) {
 				continue
@@ -180,9 +57,23 @@ func (k *kind) all(s *session) iter.Seq[object] {
 	}
 }
 
-// find returns the object that a path names, in the caller's tenant: by its
-// object id, a user also by his user principal name.
+// me is the key by which a path names the caller.
+const me = "(me)"
+
+// find returns the object that a path names, in the caller's tenant: by its object
+// id, a user also by his user principal name, a program by its client id in the
+// form (appId='…').
 func (k *kind) find(s *session, text string) (object, bool) {
+	if text == me {
+		o, ok := s.object(s.caller.ID)
+		return o, ok && o.kind == k
+	}
+	if key, ok := between(text, "(appId='", "')"); ok {
+		return k.byApp(s, key)
+	}
+	if key, ok := between(text, "('", "')"); ok {
+		text = strings.ReplaceAll(key, "''", "'")
+	}
 	if k == users && strings.Contains(text, "@") {
 		u, ok := s.est.UserByName(text)
 		if !ok {
@@ -194,18 +85,56 @@ func (k *kind) find(s *session, text string) (object, bool) {
 	if err != nil {
 		return object{}, false
 	}
+	o, ok := s.object(id)
 	if k == applications {
-		for o := range k.all(s) {
-			if o.id == id {
-				return o, true
-			}
-		}
+		var a directory.Application
+		a, ok = s.est.ApplicationByID(id)
+		o = applicationObject(a)
+		ok = ok && a.Tenant == s.tenant
+	}
+	if !ok || o.kind != k {
 		return object{}, false
 	}
-	if o, ok := s.object(id); ok && o.kind == k {
-		return o, true
+	return o, true
+}
+
+func between(text, begin, end string) (string, bool) {
+	if len(text) < len(begin)+len(end) || !strings.HasPrefix(text, begin) || !strings.HasSuffix(text, end) {
+		return "", false
+	}
+	return text[len(begin) : len(text)-len(end)], true
+}
+
+func (k *kind) byApp(s *session, text string) (object, bool) {
+	app, err := parseApp(text)
+	if err != nil {
+		return object{}, false
+	}
+	switch k {
+	case applications:
+		a, ok := s.est.Application(app)
+		return applicationObject(a), ok && a.Tenant == s.tenant
+	case servicePrincipals:
+		if sp, ok := s.est.ServicePrincipalOf(s.tenant, app); ok {
+			return s.object(sp.ID)
+		}
+		if mi, ok := s.est.ManagedIdentityByClient(app); ok {
+			return s.object(mi.ID)
+		}
 	}
 	return object{}, false
+}
+
+func parseApp(text string) (app directory.AppID, err error) {
+	if err = app.UnmarshalText([]byte(text)); err == nil && app.IsZero() {
+		err = guid.ErrInvalid
+	}
+	return app, err
+}
+
+func isID(text string) bool {
+	_, err := principal.ParseID(text)
+	return err == nil
 }
 
 func applicationObject(a directory.Application) object {
@@ -237,51 +166,43 @@ func (s *session) object(id principal.ID) (object, bool) {
 	return object{}, false
 }
 
+// anything is object for applications and roles of the directory as well.
+func (s *session) anything(id principal.ID) (object, bool) {
+	if a, ok := s.est.ApplicationByID(id); ok && a.Tenant == s.tenant {
+		return applicationObject(a), true
+	}
+	if o, ok := roleObject(directory.RoleID(id)); ok {
+		return o, true
+	}
+	return s.object(id)
+}
+
 // find returns the object that a path names, if the caller may read it. Who may
-// not learns nothing about whether it is there. A nil kind is any principal.
+// not learns nothing about whether it is there. A nil kind is anything.
 func (s *session) find(k *kind, text string) (object, error) {
 	kinds := []*kind{k}
 	var o object
 	var ok bool
+	if text == me && s.caller.Kind != principal.User {
+		return object{}, serve.Refuse(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
+	}
 	if k != nil {
 		o, ok = k.find(s, text)
 	} else {
-		kinds = []*kind{users, groups, servicePrincipals}
+		kinds = append(principalKinds(), applications)
 		if id, err := principal.ParseID(text); err == nil {
-			if o, ok = s.object(id); ok {
+			if o, ok = s.anything(id); ok {
 				kinds = []*kind{o.kind}
 			}
 		}
 	}
-	if err := s.needRead(o.id, kinds...); err != nil {
+	if err := s.needRead(o, kinds...); err != nil {
 		return object{}, err
 	}
 	if !ok {
 		return object{}, notFound(text)
 	}
 	return o, nil
-}
-
-func userNickname(u directory.User) string {
-	local, _, _ := strings.Cut(u.UserPrincipalName, "@")
-	return local
-}
-
-func userType(u directory.User) string {
-	if u.Guest {
-		return "Guest"
-	}
-	return "Member"
-}
-
-// groupNickname makes a mail nickname of a group's name: this house keeps none.
-func groupNickname(g directory.Group) string {
-	return strings.Map(func(r rune) rune {
-		if r <= ' ' || r > '~' || strings.ContainsRune(`@()\[]";:<>,`, r) {
-			return -1
-		}
-		return r
-	}, g.DisplayName)
 }
 
 func orNull(s string) any {
@@ -296,21 +217,4 @@ func orEmpty(list []string) []string {
 		return []string{}
 	}
 	return list
-}
-
-// keyGUID is the id of a client secret as Graph writes it: the same 16 bytes.
-func keyGUID(keyID string) string {
-	b, err := base64.RawURLEncoding.DecodeString(keyID)
-	if err != nil || len(b) != len(principal.ID{}) {
-		return ""
-	}
-	return principal.ID(b).String()
-}
-
-func keyIDOf(text string) (string, error) {
-	id, err := principal.ParseID(text)
-	if err != nil {
-		return "", bad("The keyId '" + serve.Printable(text, 64) + "' is not a GUID.")
-	}
-	return base64.RawURLEncoding.EncodeToString(id[:]), nil
 }

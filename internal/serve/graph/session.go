@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
-	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -52,10 +52,19 @@ func (s *session) need(actions ...string) error {
 // needOf refuses a caller who may not do something with an object. One that is not
 // there is as one over which he has no more rights than over all.
 func (s *session) needOf(o object, actions ...string) error {
-	if o.id.IsZero() {
-		return s.need(actions...)
+	return s.needAt(s.place(o), actions...)
+}
+
+// place is where an object is. Roles and who has them are the directory's own.
+func (s *session) place(o object) scope.Scope {
+	switch o.v.(type) {
+	case *azurerbac.Role, directory.RoleAssignment:
+		return directory.Place(s.tenant)
 	}
-	return s.needAt(directory.PlaceOf(s.tenant, o.id), actions...)
+	if o.id.IsZero() {
+		return directory.Place(s.tenant)
+	}
+	return directory.PlaceOf(s.tenant, o.id)
 }
 
 func (s *session) needAt(at scope.Scope, actions ...string) error {
@@ -76,16 +85,18 @@ func (s *session) needAll(ops []serve.Operation) error {
 	return nil
 }
 
-// needRead refuses a caller who may not read an object, of whichever of some kinds
-// it is; the zero id is one that is not there.
-func (s *session) needRead(id principal.ID, kinds ...*kind) error {
+// needRead refuses a caller who may not read an object as one of some kinds.
+func (s *session) needRead(o object, kinds ...*kind) error {
 	for _, k := range kinds {
-		if err := s.needOf(object{id: id}, k.action+"/read"); err != nil {
+		if err := s.needOf(o, k.action+"/read"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// mayRead reports whether the caller may read an object.
+func (s *session) mayRead(o object) bool { return s.needRead(o, o.kind) == nil }
 
 // A plan says what a change comes to, if the caller of a session may make it.
 type plan func(*session) ([]estate.Op, error)
