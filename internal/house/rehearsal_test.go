@@ -3,6 +3,7 @@ package house_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -473,6 +474,20 @@ func TestQuotasOfARehearsal(t *testing.T) {
 	}
 	if !g.authenticated(person) {
 		t.Error("a person in as many groups is refused")
+	}
+	said := func() string {
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(g.access(kubeServer), ".")[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(payload)
+	}
+	if text := said(); !strings.Contains(text, `"_claim_names"`) || strings.Contains(text, `"groups":[`) {
+		t.Errorf("a token of somebody in one group too many: %s, want a pointer to the groups", text)
+	}
+	g.turn(rehearsal.Knobs{})
+	if text := said(); strings.Contains(text, `"_claim_names"`) || !strings.Contains(text, `"groups":[`) {
+		t.Errorf("a token without the limit: %s, want the groups", text)
 	}
 }
 

@@ -50,6 +50,7 @@ type admitted struct {
 	echo         string
 	user         directory.User // zero for an application
 	groups       []principal.ID // transitive
+	overage      bool           // a rehearsal's limit of groups in a token is exceeded
 	revision     int64
 }
 
@@ -133,6 +134,7 @@ func (i *Issuer) admit(est *estate.Snapshot, p proof) (admitted, error) {
 	}
 	if a.resource.groupClaims {
 		a.groups = est.GroupsOf(a.subject())
+		a.overage = est.Rehearsal().Limits.GroupsInToken.Exceeded(len(a.groups))
 	}
 	return a, nil
 }

@@ -96,7 +96,10 @@ func (a admitted) accessClaims(authority string, now time.Time) token.Claims {
 		// An application is known to every resource by its object id.
 		c.Subject, c.IDType = a.clientObject.String(), "app"
 	}
-	if len(a.groups) > token.MaxGroups {
+	if a.overage {
+		c.Groups = nil // the pointer alone
+	}
+	if len(a.groups) > token.MaxGroups || a.overage {
 		// The form that verifiers know from Entra. Nobody should call it: this
 		// house resolves groups itself.
 		c.Overage = fmt.Sprintf("https://graph.windows.net/%s/%s/%s/getMemberObjects", a.tenant, kind, a.subject())
