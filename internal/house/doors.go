@@ -10,16 +10,18 @@ import (
 )
 
 // doors tells the services that share the public listener apart by the first
-// segment of the path: Azure Resource Manager, Microsoft Graph, and the rest. A
-// header never chooses: each door checks for itself whom a token is for.
-func doors(arm, graph, rest http.Handler) http.Handler {
+// segment of the path: Azure Resource Manager, Microsoft Graph, vaults, and the
+// rest. A header never chooses: each door checks for itself whom a token is for.
+func doors(d doorway, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first, _, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
 		switch strings.ToLower(first) {
 		case "subscriptions", "tenants", "providers", "metadata":
-			arm.ServeHTTP(w, r)
+			d.arm.ServeHTTP(w, r)
 		case "v1.0":
-			graph.ServeHTTP(w, r)
+			d.graph.ServeHTTP(w, r)
+		case "vaults":
+			d.vaults.ServeHTTP(w, r)
 		default:
 			rest.ServeHTTP(w, r)
 		}

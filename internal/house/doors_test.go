@@ -54,6 +54,9 @@ var (
 	identity  = directory.ManagedIdentity{ID: idOf[principal.ID]("43000000-0000-4000-8000-0000000000d1"), ClientID: idOf[directory.AppID]("44000000-0000-4000-8000-0000000000d1"), Tenant: tenant.ID, DisplayName: "mi", Resource: scope.MustParse(subOfDoors + "/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi")}
 	clusterAt = scope.MustParse(subOfDoors + "/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/aks")
 	reader    = idOf[azurerbac.DefinitionID]("7f6c6a51-bcf8-42ba-9220-52d62157d7db")
+
+	vaultAt     = scope.MustParse(subOfDoors + "/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv")
+	secretsUser = idOf[azurerbac.DefinitionID]("4633458b-17de-408a-b874-0445c86b69e6")
 )
 
 func assignmentTo(n int, who principal.ID) azurerbac.Assignment {
@@ -259,6 +262,8 @@ func (g *gate) commit(ops ...estate.Op) {
 func TestATokenOpensOneDoor(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
+	g.put(resource.Other{Scope: vaultAt, Name: "kv", Type: "Microsoft.KeyVault/vaults"})
+	g.put(azurerbac.Assignment{ID: idOf[azurerbac.AssignmentID]("60000000-0000-4000-8000-000000000009"), Scope: vaultAt, Principal: ana.ID, Role: secretsUser})
 	texts := map[string]string{}
 	for name, resource := range map[string]string{"cluster": kubeServer, "api": "api://gatehouse", "graph": "https://graph.microsoft.com", "arm": "https://management.azure.com", "vault": "https://vault.azure.net"} {
 		m := g.signIn(resource)
@@ -277,7 +282,8 @@ func TestATokenOpensOneDoor(t *testing.T) {
 		name, opens string
 		ask         func(string) bool
 	}{{"TokenReview", "cluster", g.authenticated}, {"management API", "api", g.api}, {"userinfo", "graph", g.userInfo},
-		{"Azure Resource Manager", "arm", g.opens("/subscriptions?api-version=2022-12-01")}, {"Graph", "graph", g.opens("/v1.0/me")}}
+		{"Azure Resource Manager", "arm", g.opens("/subscriptions?api-version=2022-12-01")}, {"Graph", "graph", g.opens("/v1.0/me")},
+		{"Key Vault", "vault", g.opens("/vaults/kv/secrets?api-version=7.6")}}
 	for name, raw := range texts {
 		if raw == "" {
 			t.Fatalf("no %s", name)

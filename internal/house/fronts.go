@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
 	"github.com/gatehouse-io/gatehouse/internal/serve/clouds"
 	"github.com/gatehouse-io/gatehouse/internal/serve/graph"
+	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/serve/proxy"
 	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
@@ -27,15 +28,18 @@ import (
 // TLS chooses, and never from a header (OA-47).
 type front struct {
 	login, arm, graph string // URLs without a path
+	// vaults is the URL below which all vaults are; empty means that each has a host
+	// name of its own.
+	vaults string
 }
 
 // publicCloud are the names that clients of the public cloud have compiled in.
 // They reach the house under them through its proxy.
-var publicCloud = front{"https://login.microsoftonline.com", "https://management.azure.com", "https://graph.microsoft.com"}
+var publicCloud = front{"https://login.microsoftonline.com", "https://management.azure.com", "https://graph.microsoft.com", ""}
 
 // own is the front of the public listener: one URL for all doors.
 func (h *House) own() front {
-	return front{h.conf.Authority, h.conf.Authority, h.conf.Authority}
+	return front{h.conf.Authority, h.conf.Authority, h.conf.Authority, h.conf.Authority}
 }
 
 // cloud is how a front describes itself to clients.
@@ -58,7 +62,11 @@ func withMetadata(about, arm http.Handler) http.Handler {
 }
 
 // A doorway is the doors of a front.
-type doorway struct{ login, arm, graph http.Handler }
+type doorway struct {
+	login, arm, graph, vaults http.Handler
+	// vault answers for one vault, as on its own host; false says that there is none.
+	vault func(name string) (http.Handler, bool)
+}
 
 // doorway builds the doors of a front.
 func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []byte, meter *rehearse.Meter) (doorway, error) {
@@ -81,19 +89,27 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 	if err != nil {
 		return doorway{}, err
 	}
+	vaultDoor, err := keyvault.New(keyvault.Config{State: h.store, Safe: h.safe, Keys: ring.Set, Issuers: h.issuer.Issuers, Authority: f.login, Base: f.vaults,
+		PageKey: pageKey, Effective: h.store.Effective, Live: h.issuer.Live, Log: log.With("door", "keyvault"), Now: h.now})
+	if err != nil {
+		return doorway{}, err
+	}
 	loginDoor := oidc.New(oidc.Config{Issuer: issuer, Tokens: h.tokens(meter), Log: log.With("door", "oidc"), Trace: trace, Single: op.Tenant})
 	about := clouds.Handler(f.cloud(), serve.Options{Log: log.With("door", "clouds"), Now: h.now})
 	return doorway{
 		stage.Shut(rehearsal.OIDC, loginDoor, oidc.TokenPaths...),
 		stage.Shut(rehearsal.ARM, withMetadata(about, armDoor.Handler())),
 		stage.Shut(rehearsal.Graph, graphDoor.Handler()),
+		stage.Shut(rehearsal.KeyVault, vaultDoor.Handler()),
+		func(name string) (http.Handler, bool) {
+			_, there := h.store.Current().ResourceNamed(keyvault.VaultType, name)
+			return stage.Shut(rehearsal.KeyVault, vaultDoor.Vault(name)), there
+		},
 	}, nil
 }
 
 // outside are the names of the public cloud beside those of a doorway.
 type outside struct {
-	// vault answers for {name}.vault.azure.net.
-	vault func(name string) (http.Handler, bool)
 	// metadata is the metadata service of virtual machines.
 	metadata http.Handler
 	// cluster is where the API server with an azmk8s.io name listens.
@@ -101,7 +117,7 @@ type outside struct {
 }
 
 // answer returns who answers for a name of the public cloud.
-func (d doorway) answer(name string, out outside) (http.Handler, bool) {
+func (d doorway) answer(name string) (http.Handler, bool) {
 	switch name {
 	case "login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net":
 		return d.login, true
@@ -115,8 +131,9 @@ func (d doorway) answer(name string, out outside) (http.Handler, bool) {
 	switch {
 	case strings.HasSuffix(name, ".authorization.azure.net"): // regional, of the second checkaccess API
 		return d.arm, true
-	case strings.HasSuffix(name, ".vault.azure.net") && out.vault != nil:
-		return out.vault(name)
+	}
+	if vault, ok := strings.CutSuffix(name, keyvault.Suffix); ok {
+		return d.vault(vault)
 	}
 	return nil, false
 }
@@ -158,7 +175,7 @@ func (h *House) serveProxy(ctx context.Context, d doorway, out outside, ca *pki.
 	}
 	certs := &names{ca: ca, now: h.conf.Now, of: make(map[string]*serving)}
 	door := proxy.New(proxy.Config{
-		Answer:      func(name string) (http.Handler, bool) { return d.answer(name, out) },
+		Answer:      func(name string) (http.Handler, bool) { return d.answer(name) },
 		Certificate: certs.get, Cluster: out.cluster, Metadata: out.metadata, Log: h.conf.Log.With("door", "proxy"),
 	})
 	h.wg.Go(func() {

@@ -21,12 +21,14 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
+	"github.com/gatehouse-io/gatehouse/internal/safe"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
+	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
 	"github.com/gatehouse-io/gatehouse/internal/trust"
@@ -99,6 +101,7 @@ const sweepEvery = time.Minute
 type House struct {
 	conf     Config
 	store    *store.Store
+	safe     *safe.Safe
 	issuer   *issue.Issuer
 	foreign  *trust.Issuers
 	clusters *clusters
@@ -289,6 +292,9 @@ func (h *House) open(ctx, background context.Context, first bool) error {
 		return err
 	}
 	h.closers = append(h.closers, func() { h.store.Close() })
+	if h.safe, err = safe.New(safe.Config{State: h.store, There: keyvault.There, Now: h.now, Machine: h.conf.Now, Log: h.conf.Log.With("part", "vaults")}); err != nil {
+		return err
+	}
 	h.clusters = &clusters{dir: dir, binary: h.conf.Kube, endpoints: client.Endpoints, store: h.store, kv: kv, log: h.conf.Log, now: h.conf.Now, runs: make(map[scope.Scope]*run)}
 	if h.conf.External == nil {
 		h.clusters.etcd = etcdFiles{dir}.files("kube-apiserver")
@@ -370,7 +376,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	h.clusters.webhook, h.clusters.authority = "https://"+reachable(h.conf.WebhookListen), h.conf.Authority
 	return errors.Join(
 		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind}, serverCA),
-		h.answer(background, h.public, stage.Announce(doors(ours.arm, ours.graph, public)), cert, nil),
+		h.answer(background, h.public, stage.Announce(doors(ours, public)), cert, nil),
 		h.answer(background, h.webhooks, webhookMux(stage.Shut(rehearsal.AuthN, authnDoor.Handler()),
 			stage.Shut(rehearsal.Admission, admissionDoor.Handler()), stage.Shut(rehearsal.AuthZ, authzDoor.Handler())), cert, clientCA))
 }
@@ -466,6 +472,9 @@ func (h *House) sweep(ctx context.Context) {
 		// By the machine's clock: what a rehearsal's has ended is needed when it is moved back.
 		if _, err := h.store.Sweep(ctx, h.conf.Now()); err != nil && ctx.Err() == nil {
 			h.conf.Log.Warn("sweep", "error", err)
+		}
+		if err := h.safe.Tidy(ctx); err != nil && ctx.Err() == nil {
+			h.conf.Log.Warn("vaults", "error", err)
 		}
 	}
 }

@@ -226,7 +226,7 @@ func (s *Safe) Restore(ctx context.Context, who Actor, at scope.Scope, kind vaul
 func (s *Safe) begin(ctx context.Context, p part) (Edit, error) {
 	p.Object.Line, p.Object.Deleted = vault.NewID(), nil
 	line := p.Object.Line.String()
-	note, err := record.Marshal(waste{Since: s.conf.Now()})
+	note, err := record.Marshal(waste{Since: s.conf.Machine()})
 	if err != nil {
 		return Edit{}, err
 	}

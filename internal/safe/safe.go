@@ -51,7 +51,10 @@ type Config struct {
 	// There reports whether there is a vault at a scope. Nil says yes to all.
 	There func(est *estate.Snapshot, at scope.Scope) bool
 	Now   func() time.Time // nil means time.Now
-	Log   *slog.Logger     // nil means no log
+	// Machine is the clock by which Tidy removes things for good. It differs from Now
+	// when a rehearsal moves the time, which can be moved back. Nil means Now.
+	Machine func() time.Time
+	Log     *slog.Logger // nil means no log
 }
 
 // A Safe is safe for concurrent use.
@@ -68,6 +71,9 @@ func New(conf Config) (*Safe, error) {
 	}
 	if conf.Now == nil {
 		conf.Now = time.Now
+	}
+	if conf.Machine == nil {
+		conf.Machine = conf.Now
 	}
 	if conf.Log == nil {
 		conf.Log = slog.New(slog.DiscardHandler)

@@ -42,7 +42,7 @@ func (s *Safe) sweep(ctx context.Context) error {
 		if err = errors.Join(err, record.Unmarshal(item.Value, &w)); err != nil {
 			return fmt.Errorf("sweep vaults: %w", err)
 		}
-		if !w.Since.IsZero() && s.conf.Now().Sub(w.Since) < restoreTime {
+		if !w.Since.IsZero() && s.conf.Machine().Sub(w.Since) < restoreTime {
 			continue
 		}
 		failed = errors.Join(failed, s.collect(ctx, line))
@@ -133,7 +133,7 @@ func (s *Safe) tend(ctx context.Context) error {
 
 func (s *Safe) tendOne(ctx context.Context, r vault.Ref, o vault.Object) error {
 	now := s.conf.Now()
-	if o.Gone(now) {
+	if o.Gone(s.conf.Machine()) {
 		return s.expire(ctx, place{r, o.Line}, "purged: the time to recover it is over")
 	}
 	if o.Deleted != nil || o.Current.IsZero() || o.Current.Disabled {
@@ -158,7 +158,7 @@ func (s *Safe) tendOne(ctx context.Context, r vault.Ref, o vault.Object) error {
 // then, a vault that is made again in the same place finds what was in it, as one
 // that is recovered does in Azure.
 func (s *Safe) forget(ctx context.Context, lost map[scope.Scope][]place) error {
-	now := s.conf.Now()
+	now := s.conf.Machine()
 	for item, err := range s.all(ctx, bucketLost) {
 		if err != nil {
 			return fmt.Errorf("forget vaults: %w", err)
