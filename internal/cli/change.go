@@ -28,6 +28,7 @@ func (c *change) commit(ctx context.Context, env *Env, o *options, what string, 
 	if err != nil {
 		return err
 	}
+	warnRehearsal(env, r)
 	ops, done, err := plan(est)
 	if err != nil {
 		return err

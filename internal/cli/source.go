@@ -127,7 +127,18 @@ func (o *options) look(ctx context.Context, env *Env) (source, *estate.Snapshot,
 		return nil, nil, err
 	}
 	est, err := src.Snapshot(ctx)
+	warnRehearsal(env, src)
 	return src, est, err
+}
+
+// A rehearser is a server that says what it rehearses, once it was asked something.
+type rehearser interface{ Rehearsing() string }
+
+// warnRehearsal says that what a server answers is part of a rehearsal.
+func warnRehearsal(env *Env, src any) {
+	if r, ok := src.(rehearser); ok && r.Rehearsing() != "" {
+		fmt.Fprintln(env.Stderr, "REHEARSAL: "+r.Rehearsing())
+	}
 }
 
 func values[T any](list []T) iter.Seq[T] { return slices.Values(list) }

@@ -116,6 +116,9 @@ func tokenCache(dir house.Dir) string { return filepath.Join(string(dir), "token
 // remote is a house as the commands of package cli see it.
 type remote struct{ *client.Client }
 
+// Rehearsing is what the house rehearses, as it said last; "" is nothing.
+func (r *remote) Rehearsing() string { return r.Rehearses }
+
 func (r *remote) Snapshot(ctx context.Context) (*estate.Snapshot, error) {
 	out, err := r.Estate(ctx)
 	if err != nil {
