@@ -115,6 +115,7 @@ func names(s string, thumbprint []byte) bool {
 // CheckCertificate returns the certificate in der, if a client may log in with
 // it: RSA of 2048 to 8192 bits with a sound exponent, no signature by SHA-1 or
 // MD5, valid now, and no authority. Self-signed is fine: it is registered by hand.
+// Then its signature vouches for nothing, and may be by SHA-1: az makes such ones.
 func CheckCertificate(der []byte, now time.Time) (*x509.Certificate, error) {
 	if len(der) > MaxSize {
 		return nil, fmt.Errorf("%w: certificate of %d bytes", ErrMalformed, len(der))
@@ -140,7 +141,12 @@ func checkCertificate(cert *x509.Certificate, now time.Time) error {
 		return err
 	}
 	switch cert.SignatureAlgorithm {
-	case x509.UnknownSignatureAlgorithm, x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
+	case x509.UnknownSignatureAlgorithm, x509.MD2WithRSA, x509.MD5WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
+		return fmt.Errorf("%w: certificate signed with %s", ErrKey, cert.SignatureAlgorithm)
+	case x509.SHA1WithRSA:
+		if bytes.Equal(cert.RawIssuer, cert.RawSubject) {
+			break
+		}
 		return fmt.Errorf("%w: certificate signed with %s", ErrKey, cert.SignatureAlgorithm)
 	}
 	if cert.IsCA {

@@ -155,6 +155,7 @@ func TestCheckCertificate(t *testing.T) { // JWT-23
 		t.Fatal(err)
 	}
 	_, good := certificate(t, appKey(), nil)
+	sha1 := bytes.ReplaceAll(good, []byte{1, 1, 11}, []byte{1, 1, 5})
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +175,9 @@ func TestCheckCertificate(t *testing.T) { // JWT-23
 		{"RSA-1024", short, token.ErrKey},
 		{"e=1", withExponent(t, 1), token.ErrKey},
 		{"e=3", withExponent(t, 3), token.ErrKey},
-		{"SHA-1", bytes.ReplaceAll(good, []byte{1, 1, 11}, []byte{1, 1, 5}), token.ErrKey},
+		{"SHA-1, by itself, as az makes them", sha1, nil},
+		{"SHA-1, by another", bytes.Replace(sha1, []byte("app"), []byte("apq"), 1), token.ErrKey},
+		{"MD5", bytes.ReplaceAll(good, []byte{1, 1, 11}, []byte{1, 1, 4}), token.ErrKey},
 		{"expired", expired, token.ErrExpired},
 		{"not yet valid", early, token.ErrExpired},
 		{"CA:TRUE", ca, token.ErrKey},
