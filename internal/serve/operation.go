@@ -212,6 +212,15 @@ func toAttach(est *estate.Snapshot, was, next resource.Cluster) []Operation {
 	return ops
 }
 
+// ToUse returns what it takes to run programs as a managed identity: to attach it
+// to a machine, or to write the resource that it belongs to.
+func ToUse(mi directory.ManagedIdentity) Operation {
+	if mi.SystemAssigned {
+		return Operation{Action: mi.Resource.Type() + "/write", At: mi.Resource}
+	}
+	return Operation{Action: AttachIdentity, At: mi.Resource}
+}
+
 func compareIDs(a, b principal.ID) int { return bytes.Compare(a[:], b[:]) }
 
 func operations(est *estate.Snapshot, r record.Record, verb string, attr Attributes) []Operation {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,14 +39,22 @@ type pointing struct {
 
 	authority string // the house's own URL
 	browser   string // the person's own, if there is one
+
+	// identity is the secret of an identity session, if there is one. Plain HTTP,
+	// which only the metadata service is asked by, carries it to the proxy.
+	identity string
 }
 
 // variables are those to set.
 func (p pointing) variables() []variable {
 	in := func(parts ...string) string { return filepath.Join(append([]string{p.folder}, parts...)...) }
-	url, local := "http://"+p.proxy, "localhost,127.0.0.1,::1"
+	proxy, local := "http://"+p.proxy, "localhost,127.0.0.1,::1"
+	plain := proxy
+	if p.identity != "" {
+		plain = (&url.URL{Scheme: "http", User: url.UserPassword("identity", p.identity), Host: p.proxy}).String()
+	}
 	vars := []variable{
-		{"HTTPS_PROXY", url}, {"https_proxy", url}, {"HTTP_PROXY", url}, {"http_proxy", url},
+		{"HTTPS_PROXY", proxy}, {"https_proxy", proxy}, {"HTTP_PROXY", plain}, {"http_proxy", plain},
 		{"NO_PROXY", local}, {"no_proxy", local},
 		// Nothing else can be reached, so nobody else need be trusted.
 		{"REQUESTS_CA_BUNDLE", p.ca}, {"CURL_CA_BUNDLE", p.ca}, {"SSL_CERT_FILE", p.ca}, {"SSL_CERT_DIR", in("certs")},

@@ -13,24 +13,40 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-io/gatehouse/internal/cli"
+	"github.com/gatehouse-io/gatehouse/internal/issue"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
 
 func newShell(env *cli.Env) *cobra.Command {
 	var folder string
+	var identities []string
 	cmd := &cobra.Command{
 		Use:   "shell [-- COMMAND...]",
 		Short: "Open a shell whose Azure clients reach the house and nothing else",
 		Long: `Open a shell, or run one command, with the variables of gatehouse env: unmodified az,
 kubelogin, kubectl and Azure SDKs reach this house under the names of the public
 cloud. What they keep goes into one folder; your own configuration is neither
-read nor changed. The exit code is that of the shell or command.`,
+read nor changed. The exit code is that of the shell or command.
+
+With --identity programs get tokens of managed identities as on a machine that has
+them: az login --identity, kubelogin with -l msi, ManagedIdentityCredential. It takes
+the right to assign the identity, or for a cluster's own one to write the cluster,
+and ends with the shell.`,
 		Example: `  gatehouse shell
   gatehouse shell -- az login --use-device-code
-  gatehouse shell --dir ./rehearsal -- ./deploy.sh`,
+  gatehouse shell --dir ./rehearsal -- ./deploy.sh
+  gatehouse shell --identity web-identity -- az login --identity`,
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
 			p, err := point(cmd.Context(), env, folder)
 			if err != nil {
 				return err
+			}
+			if len(identities) > 0 {
+				end, err := p.use(cmd.Context(), env, identities)
+				if err != nil {
+					return err
+				}
+				defer end()
 			}
 			environ := p.environ(os.Environ())
 			if len(args) == 0 {
@@ -42,8 +58,26 @@ read nor changed. The exit code is that of the shell or command.`,
 		}),
 	}
 	cmd.Flags().StringVar(&folder, "dir", "", "`folder` for what clients keep (default shell in the data directory)")
+	cmd.Flags().StringSliceVar(&identities, "identity", nil, "managed `identities` that programs may use, each by its name, client id or resource id")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+// use begins an identity session, and returns what ends it.
+func (p *pointing) use(ctx context.Context, env *cli.Env, identities []string) (end func(), err error) {
+	c, err := dial(ctx, env.Getenv, DefaultServer(env.Getenv))
+	if err != nil {
+		return nil, err
+	}
+	session, err := c.NewIdentitySession(ctx, wire.NewIdentitySession{Identities: identities, Minutes: int(issue.MaxIdentitySession.Minutes())})
+	if err != nil {
+		return nil, err
+	}
+	p.identity = session.Secret
+	return func() {
+		// If the house does not run any more, the session ends by itself.
+		_ = c.EndIdentitySession(context.WithoutCancel(ctx), session.Secret)
+	}, nil
 }
 
 // mark begins the prompt, so that nobody takes this shell for another one.

@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
@@ -67,6 +68,8 @@ type Config struct {
 	// CheckIssuer refuses an issuer that a federated credential must not name; nil
 	// refuses none.
 	CheckIssuer func(issuer string) error
+	// Sessions let people run programs as managed identities.
+	Sessions Sessions
 	// Ring holds the signing keys.
 	Ring Ring
 	// AdminKubeconfig issues a local administrator's certificate of a cluster to a
@@ -91,6 +94,12 @@ type Config struct {
 	Trace *serve.Trace
 	Log   *slog.Logger     // nil means no log
 	Now   func() time.Time // nil means time.Now
+}
+
+// Sessions are identity sessions, to callers who have been authorised.
+type Sessions interface {
+	StartIdentitySession(ctx context.Context, by principal.ID, identities []principal.ID, life time.Duration) (issue.Secret, issue.IdentitySession, error)
+	EndIdentitySession(ctx context.Context, by principal.ID, secret issue.Secret) error
 }
 
 // A Door serves the management API. It is safe for concurrent use.
@@ -119,28 +128,30 @@ func New(conf Config) (*Door, error) {
 func (d *Door) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
-		"GET " + wire.PathWhoAmI:    d.whoAmI,
-		"GET " + wire.PathEstate:    d.estate,
-		"POST " + wire.PathChanges:  d.changes,
-		"POST " + wire.PathCanI:     canI,
-		"POST " + wire.PathWhy:      why,
-		"POST " + wire.PathWhoCan:   whoCan,
-		"POST " + wire.PathWhatCan:  whatCan,
-		"GET " + wire.PathTrace:     d.trace,
-		"POST " + wire.PathPassword: d.password,
-		"POST " + wire.PathSecrets:  d.newSecret,
-		"GET " + wire.PathKeys:      d.listKeys,
-		"POST " + wire.PathRotate:   d.rotate,
-		"POST " + wire.PathStopKey:  d.stopKey,
-		"POST " + wire.PathIssuing:  d.issuing,
-		"GET " + wire.PathAudit:     d.audit,
-		"GET " + wire.PathVerify:    d.verifyAudit,
-		"GET " + wire.PathClusters:  d.clusters,
-		"POST " + wire.PathAdmin:    d.adminKubeconfig,
-		"POST " + wire.PathAttach:   d.attach,
-		"POST " + wire.PathExamine:  d.examine,
-		"GET " + wire.PathRehearsal: d.rehearsal,
-		"POST " + wire.PathAccess:   userAccess,
+		"GET " + wire.PathWhoAmI:              d.whoAmI,
+		"GET " + wire.PathEstate:              d.estate,
+		"POST " + wire.PathChanges:            d.changes,
+		"POST " + wire.PathCanI:               canI,
+		"POST " + wire.PathWhy:                why,
+		"POST " + wire.PathWhoCan:             whoCan,
+		"POST " + wire.PathWhatCan:            whatCan,
+		"GET " + wire.PathTrace:               d.trace,
+		"POST " + wire.PathPassword:           d.password,
+		"POST " + wire.PathSecrets:            d.newSecret,
+		"POST " + wire.PathIdentitySessions:   d.newIdentitySession,
+		"POST " + wire.PathEndIdentitySession: d.endIdentitySession,
+		"GET " + wire.PathKeys:                d.listKeys,
+		"POST " + wire.PathRotate:             d.rotate,
+		"POST " + wire.PathStopKey:            d.stopKey,
+		"POST " + wire.PathIssuing:            d.issuing,
+		"GET " + wire.PathAudit:               d.audit,
+		"GET " + wire.PathVerify:              d.verifyAudit,
+		"GET " + wire.PathClusters:            d.clusters,
+		"POST " + wire.PathAdmin:              d.adminKubeconfig,
+		"POST " + wire.PathAttach:             d.attach,
+		"POST " + wire.PathExamine:            d.examine,
+		"GET " + wire.PathRehearsal:           d.rehearsal,
+		"POST " + wire.PathAccess:             userAccess,
 	} {
 		mux.Handle(pattern, d.handle(h))
 	}

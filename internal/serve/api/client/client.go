@@ -132,6 +132,16 @@ func (c *Client) NewSecret(ctx context.Context, appID string, ask wire.NewSecret
 	return out, c.do(ctx, http.MethodPost, strings.Replace(wire.PathSecrets, "{app}", url.PathEscape(appID), 1), nil, ask, &out)
 }
 
+// NewIdentitySession lets the caller run programs as managed identities.
+func (c *Client) NewIdentitySession(ctx context.Context, ask wire.NewIdentitySession) (out wire.IdentitySession, err error) {
+	return out, c.do(ctx, http.MethodPost, wire.PathIdentitySessions, nil, ask, &out)
+}
+
+// EndIdentitySession ends the session that a secret is of.
+func (c *Client) EndIdentitySession(ctx context.Context, secret string) error {
+	return c.do(ctx, http.MethodPost, wire.PathEndIdentitySession, nil, wire.EndIdentitySession{Secret: secret}, nil)
+}
+
 // RotateKeys replaces the signing keys.
 func (c *Client) RotateKeys(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, wire.PathRotate, nil, struct{}{}, nil)

@@ -34,7 +34,9 @@ const (
 	PathExamine  = "/gatehouse/v1/clusters/examine"
 	PathAccess   = "/gatehouse/v1/clusters/user-access"
 
-	PathRehearsal = "/gatehouse/v1/rehearsal"
+	PathRehearsal          = "/gatehouse/v1/rehearsal"
+	PathIdentitySessions   = "/gatehouse/v1/identity-sessions"
+	PathEndIdentitySession = "/gatehouse/v1/identity-sessions/end"
 )
 
 // Error is the body of every answer that is none.
@@ -252,6 +254,36 @@ type Secret struct {
 	Text    string    `json:"text"`
 	Hint    string    `json:"hint"`
 	Expires time.Time `json:"expires"`
+}
+
+// NewIdentitySession asks to run programs as managed identities, each of which is
+// named by its object id, client id, resource id or name. Minutes is how long, 480
+// if zero.
+type NewIdentitySession struct {
+	Identities []string `json:"identities"`
+	Minutes    int      `json:"minutes,omitzero"`
+}
+
+// IdentitySession is a new session. Secret is shown this once: whoever sends it to
+// the metadata service gets tokens of the identities.
+type IdentitySession struct {
+	Secret     string     `json:"secret"`
+	Expires    time.Time  `json:"expires"`
+	Identities []Identity `json:"identities"`
+}
+
+// An Identity is a managed identity.
+type Identity struct {
+	Name     string `json:"name"`
+	ID       string `json:"id"`
+	ClientID string `json:"clientId"`
+	Tenant   string `json:"tenant"`
+	Resource string `json:"resource"`
+}
+
+// EndIdentitySession names a session by its secret.
+type EndIdentitySession struct {
+	Secret string `json:"secret"`
 }
 
 // Trace is what the doors did lately, oldest first.
