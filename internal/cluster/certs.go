@@ -1,10 +1,6 @@
 package cluster
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,25 +35,32 @@ const (
 type certificates struct {
 	files  layout
 	ca     *pki.CA
-	admins *pki.CA
+	next   *pki.CA // takes the place of ca; nil when nothing is under way
+	admins *pki.CA // nil when there are to be none
 }
 
 func (l layout) certificates(conf Config, now time.Time) (*certificates, error) {
 	c := &certificates{files: l}
-	var err error
+	// Nothing runs yet that would have to trust both.
+	err := l.promote("ca")
+	if err != nil {
+		return nil, err
+	}
 	if c.ca, err = l.authority("ca", "gatehouse:"+conf.Name, now); err != nil {
 		return nil, err
 	}
-	if c.admins, err = l.authority("local-admins", localAdminsAuthority(conf.Name), now); err != nil {
+	if conf.NoLocalAdmins {
+		err = l.dropAuthority("local-admins")
+	} else {
+		c.admins, err = l.authority("local-admins", localAdminsAuthority(conf.Name), now)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := l.serviceAccountKey(); err != nil {
+	if err := l.serviceAccountKeys(conf.RetiredKeys); err != nil {
 		return nil, err
 	}
-	if err := c.trustClients(); err != nil {
-		return nil, err
-	}
-	return c, c.issueLeaves(conf, now)
+	return c, errors.Join(c.trust(), c.issueLeaves(conf, now))
 }
 
 // issueLeaves replaces the certificates of the control plane's programs. Running
@@ -111,38 +114,64 @@ func (l layout) newAuthority(name, commonName string, now time.Time) (*pki.CA, e
 	return ca, write(l.pki(name+".key"), key)
 }
 
-// trustClients writes the bundle of authorities whose client certificates the
-// API server takes. A running API server reads it again when it changes.
-func (c *certificates) trustClients() error {
-	return write(c.files.pki("clients-ca.crt"), slices.Concat(c.ca.CertPEM(), c.admins.CertPEM()))
+// dropAuthority takes an authority away; without its key there is none.
+func (l layout) dropAuthority(name string) error {
+	for _, file := range []string{name + ".key", name + ".crt"} {
+		if err := os.Remove(l.pki(file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// promote puts the authority that is to take another one's place there, if there
+// is one. Whenever it is interrupted, the same call finishes it.
+func (l layout) promote(name string) error {
+	next := name + "-next"
+	key, err := os.ReadFile(l.pki(next + ".key"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	cert, certErr := os.ReadFile(l.pki(next + ".crt"))
+	if err := errors.Join(err, certErr); err != nil {
+		return fmt.Errorf("authority %s: %w", next, err)
+	}
+	if err := os.Remove(l.pki(name + ".key")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errors.Join(write(l.pki(name+".crt"), cert), write(l.pki(name+".key"), key), l.dropAuthority(next))
+}
+
+// trusted are the authorities that sign for the control plane, as PEM.
+func (c *certificates) trusted() []byte {
+	if c.next != nil {
+		return slices.Concat(c.next.CertPEM(), c.ca.CertPEM())
+	}
+	return c.ca.CertPEM()
+}
+
+// trust writes whose certificates the control plane's programs take: of servers,
+// and of clients. A running API server reads the latter again when it changes.
+func (c *certificates) trust() error {
+	clients := c.trusted()
+	if c.admins != nil {
+		clients = slices.Concat(clients, c.admins.CertPEM())
+	}
+	return errors.Join(write(c.files.pki("ca-bundle.crt"), c.trusted()), write(c.files.pki("clients-ca.crt"), clients))
+}
+
+// signer is the authority that signs now.
+func (c *certificates) signer() *pki.CA {
+	if c.next != nil {
+		return c.next
+	}
+	return c.ca
 }
 
 func (c *certificates) issue(name string, leaf pki.Leaf, now time.Time) error {
-	pair, err := c.ca.Issue(leaf, now)
+	pair, err := c.signer().Issue(leaf, now)
 	if err != nil {
 		return err
 	}
 	return errors.Join(write(c.files.pki(name+".crt"), pair.CertPEM), write(c.files.pki(name+".key"), pair.KeyPEM))
-}
-
-// serviceAccountKey makes the key that signs service account tokens. It is RSA
-// because every verifier of OpenID Connect tokens reads RS256; those of workload
-// identity are other people's.
-func (l layout) serviceAccountKey() error {
-	if _, err := os.Stat(l.pki("sa.key")); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return fmt.Errorf("make the service account key: %w", err)
-	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return err
-	}
-	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	return errors.Join(
-		write(l.pki("sa.pub"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
-		write(l.pki("sa.key"), private),
-	)
 }

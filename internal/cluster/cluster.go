@@ -40,9 +40,21 @@ type Config struct {
 	WorkloadIdentity bool
 	Port             int // of the API server; 0 keeps the remembered one, or chooses a free one
 
-	ServerNames          []string // DNS names of the API server besides localhost
-	ServiceAccountIssuer string   // iss of service account tokens; empty means the API server's own URL
-	Audiences            []string // accepted in tokens, besides the service account issuer
+	// UID tells this cluster from an earlier one with its scope, whose directory it
+	// must not take over; empty takes any.
+	UID string
+
+	ServerNames []string // DNS names of the API server besides localhost
+	Audiences   []string // accepted in tokens, besides the service account issuers
+	// ServiceAccountIssuer is the iss of service account tokens; empty means the API
+	// server's own URL, which is accepted in any case.
+	ServiceAccountIssuer string
+	// RetiredKeys are PEM public keys that verify service account tokens besides the
+	// one that signs them.
+	RetiredKeys []string
+	// NoLocalAdmins takes away the authority of local administrators: a later start
+	// without it makes another one, under which no certificate of before is good.
+	NoLocalAdmins bool
 
 	Progress func(step string) // told what is being done; nil keeps quiet
 	// Now dates certificates; nil means time.Now. It must be the machine's time,
@@ -89,10 +101,12 @@ type Cluster struct {
 	memory  Memory
 	lock    *os.File
 	certs   *certificates
-	certsMu sync.Mutex // guards certs.admins and the files of certificates
+	certsMu sync.Mutex // guards what certs holds, and the files of certificates
 
 	apiServer *process
-	manager   *process
+	managerMu sync.Mutex    // held while the manager is replaced; guards manager and replaced
+	manager   *process      // nil while it is replaced
+	replaced  chan struct{} // closed and made anew when manager changes
 	done      chan struct{}
 	err       error // read it after done
 	stopping  chan struct{}
@@ -123,7 +137,7 @@ func Start(ctx context.Context, conf Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{conf: conf, files: layout{dir}, done: make(chan struct{}), stopping: make(chan struct{})}
+	c := &Cluster{conf: conf, files: layout{dir}, replaced: make(chan struct{}), done: make(chan struct{}), stopping: make(chan struct{})}
 	if err := c.start(ctx); err != nil {
 		c.kill()
 		return nil, fmt.Errorf("start cluster %s: %w", conf.Name, err)
@@ -187,17 +201,69 @@ func (c *Cluster) program(name string, args []string) program {
 // watch ends the cluster when one of its programs ends: half a control plane
 // would look alive and do nothing.
 func (c *Cluster) watch() {
-	select {
-	case <-c.stopping:
-	case <-c.apiServer.done:
-		c.err = c.failure(c.apiServer)
-	case <-c.manager.done:
-		c.err = c.failure(c.manager)
+	for over := false; !over; {
+		manager, replaced := c.current()
+		over = true
+		select {
+		case <-c.stopping:
+		case <-replaced:
+			over = false
+		case <-c.apiServer.done:
+			c.err = c.failure(c.apiServer)
+		case <-manager.ended():
+			if now, _ := c.current(); now != manager {
+				over = false // it was replaced in the same moment
+			} else {
+				c.err = c.failure(manager)
+			}
+		}
 	}
-	c.manager.stop(grace)
+	c.stopOnce.Do(func() { close(c.stopping) }) // whoever replaces the manager gives up
+	manager, _ := c.current()
+	manager.stop(grace)
 	c.apiServer.stop(grace)
 	c.lock.Close()
 	close(c.done)
+}
+
+// current returns the manager, and what is closed when there is another one.
+func (c *Cluster) current() (*process, chan struct{}) {
+	c.managerMu.Lock()
+	defer c.managerMu.Unlock()
+	return c.manager, c.replaced
+}
+
+// restartManager replaces the controller manager by one that reads its files anew.
+// It leads no election, so that the second begins when the first has ended.
+func (c *Cluster) restartManager() error {
+	old, _ := c.current()
+	c.setManager(nil)
+	old.stop(grace)
+	next, err := c.program("kube-controller-manager", c.managerArgs()).start()
+	if err != nil {
+		c.setManager(old) // which has ended: the cluster ends with it
+		return err
+	}
+	if !c.setManager(next) {
+		next.stop(0)
+		return errors.New("the cluster was stopped")
+	}
+	return nil
+}
+
+// setManager reports whether the cluster goes on, and will end the manager itself.
+func (c *Cluster) setManager(p *process) bool {
+	c.managerMu.Lock()
+	defer c.managerMu.Unlock()
+	select {
+	case <-c.stopping:
+		return false
+	default:
+	}
+	c.manager = p
+	close(c.replaced)
+	c.replaced = make(chan struct{})
+	return true
 }
 
 // failure is nil when the program ended because it was told to.
@@ -256,8 +322,13 @@ func (c *Cluster) Err() error {
 // Server is the URL of the API server.
 func (c *Cluster) Server() string { return fmt.Sprintf("https://127.0.0.1:%d", c.memory.Port) }
 
-// CA is the PEM certificate of the authority that signs the API server's.
-func (c *Cluster) CA() []byte { return c.certs.ca.CertPEM() }
+// CA is the PEM certificate of the authority that signs the API server's; of two
+// while one takes the place of the other.
+func (c *Cluster) CA() []byte {
+	c.certsMu.Lock()
+	defer c.certsMu.Unlock()
+	return c.certs.trusted()
+}
 
 // ServiceAccountIssuer is the iss of the cluster's service account tokens.
 func (c *Cluster) ServiceAccountIssuer() string {
@@ -267,11 +338,14 @@ func (c *Cluster) ServiceAccountIssuer() string {
 	return c.Server()
 }
 
-// ServiceAccountKey is the PEM public key that verifies service account tokens.
-func (c *Cluster) ServiceAccountKey() ([]byte, error) { return os.ReadFile(c.files.pki("sa.pub")) }
-
 // Processes are the numbers of the cluster's running programs.
-func (c *Cluster) Processes() []int { return []int{c.apiServer.pid, c.manager.pid} }
+func (c *Cluster) Processes() []int {
+	manager, _ := c.current()
+	if manager == nil {
+		return []int{c.apiServer.pid}
+	}
+	return []int{c.apiServer.pid, manager.pid}
+}
 
 // Dir is the cluster's data directory.
 func (c *Cluster) Dir() string { return c.files.dir }

@@ -36,7 +36,7 @@ func (c *Cluster) writeConfig() error {
 	put(f.config("authorization.yaml"), marshal(authorization(asks, []string{notSystem, notMirror})))
 	put(f.config("controller-manager.kubeconfig"), marshal(kubeconfig{
 		APIVersion: "v1", Kind: "Config",
-		Clusters: []namedCluster{{Name: c.conf.Name, Cluster: kubeCluster{Server: c.Server(), CAFile: f.pki("ca.crt")}}},
+		Clusters: []namedCluster{{Name: c.conf.Name, Cluster: kubeCluster{Server: c.Server(), CAFile: f.pki("ca-bundle.crt")}}},
 		Users: []namedUser{{Name: "controller-manager", User: kubeUser{
 			CertFile: f.pki("controller-manager.crt"), KeyFile: f.pki("controller-manager.key")}}},
 		Contexts:       []namedContext{{Name: "default", Context: kubeContext{Cluster: c.conf.Name, User: "controller-manager"}}},
@@ -83,11 +83,13 @@ func (c *Cluster) apiServerArgs() []string {
 		"--tls-private-key-file=" + f.pki("apiserver.key"),
 		"--tls-min-version=VersionTLS12",
 
-		"--service-account-issuer=" + c.ServiceAccountIssuer(),
-		"--service-account-key-file=" + f.pki("sa.pub"),
+		"--service-account-key-file=" + f.pki("sa-verify.pub"),
 		"--service-account-signing-key-file=" + f.pki("sa.key"),
+		// A key is retired for a day: no token may outlive that.
+		"--service-account-max-token-expiration=24h",
+		"--service-account-extend-token-expiration=false",
 		"--service-cluster-ip-range=" + serviceRange,
-		"--api-audiences=" + strings.Join(append([]string{c.ServiceAccountIssuer()}, c.conf.Audiences...), ","),
+		"--api-audiences=" + strings.Join(append(c.issuers(), c.conf.Audiences...), ","),
 
 		"--authentication-config=" + f.config("authentication.yaml"),
 		"--authorization-config=" + f.config("authorization.yaml"),
@@ -102,10 +104,24 @@ func (c *Cluster) apiServerArgs() []string {
 	if c.conf.House.PodMutation != "" {
 		args = append(args, "--admission-control-config-file="+f.config("admission.yaml"))
 	}
+	for _, iss := range c.issuers() {
+		args = append(args, "--service-account-issuer="+iss)
+	}
+	if iss := c.conf.ServiceAccountIssuer; iss != "" {
+		args = append(args, "--service-account-jwks-uri="+iss+"openid/v1/jwks")
+	}
 	if c.conf.House.TokenReview != "" {
 		args = append(args, tokenReviewArgs(f.config("tokenreview.kubeconfig"))...)
 	}
 	return args
+}
+
+// issuers are the values of iss that the API server accepts; it writes the first.
+func (c *Cluster) issuers() []string {
+	if first := c.ServiceAccountIssuer(); first != c.Server() {
+		return []string{first, c.Server()}
+	}
+	return []string{c.Server()}
 }
 
 // tokenReviewArgs are the flags of sign-in; there is no structured form of them.
@@ -127,7 +143,7 @@ func (c *Cluster) managerArgs() []string {
 		"--secure-port=0", // serves nothing: one open port less
 		"--leader-elect=false",
 		"--use-service-account-credentials=true",
-		"--root-ca-file=" + f.pki("ca.crt"),
+		"--root-ca-file=" + f.pki("ca-bundle.crt"),
 		"--service-account-private-key-file=" + f.pki("sa.key"),
 		"--profiling=false",
 	}

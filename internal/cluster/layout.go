@@ -61,6 +61,7 @@ func write(path string, data []byte) error {
 type Memory struct {
 	Version int    `json:"version"`
 	Scope   string `json:"scope"`
+	UID     string `json:"uid,omitempty"`
 	Port    int    `json:"port"`
 }
 
@@ -88,14 +89,19 @@ func (l layout) settle(conf Config) (Memory, error) {
 	was, err := Remember(l.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		was = Memory{Version: memoryVersion, Scope: conf.Scope.String(), Port: conf.Port}
+		was = Memory{Version: memoryVersion, Scope: conf.Scope.String(), UID: conf.UID, Port: conf.Port}
 	case err != nil:
 		return Memory{}, err
 	case was.Scope != conf.Scope.String():
 		// Two clusters in one directory would share keys and an etcd prefix.
 		return Memory{}, fmt.Errorf("%s holds the cluster %s, not %s", l.dir, was.Scope, conf.Scope)
+	case was.UID != "" && conf.UID != "" && was.UID != conf.UID:
+		return Memory{}, fmt.Errorf("%s holds an earlier cluster %s, which was deleted: %s, not %s", l.dir, conf.Scope, was.UID, conf.UID)
 	case conf.Port != 0:
 		was.Port = conf.Port
+	}
+	if was.UID == "" {
+		was.UID = conf.UID
 	}
 	if was.Port == 0 {
 		if was.Port, err = freePort(); err != nil {

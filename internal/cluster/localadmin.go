@@ -20,6 +20,9 @@ const maxAdminLife = 24 * time.Hour
 // object id of who asked for the certificate follows.
 const LocalAdminPrefix = "gatehouse:local-admin:"
 
+// ErrNoLocalAdmins says that the cluster has no local administrators.
+var ErrNoLocalAdmins = errors.New("they are disabled")
+
 // A LocalAdmin is a certificate that acts as cluster-admin without sign-in.
 type LocalAdmin struct {
 	Pair         pki.Pair  // does not print
@@ -42,6 +45,9 @@ func (c *Cluster) IssueLocalAdmin(requester principal.ID, life time.Duration) (L
 	c.certsMu.Lock()
 	ca := c.certs.admins
 	c.certsMu.Unlock()
+	if ca == nil {
+		return LocalAdmin{}, fmt.Errorf("local administrators of %s: %w", c.conf.Name, ErrNoLocalAdmins)
+	}
 	user := LocalAdminPrefix + requester.String()
 	pair, err := ca.Issue(pki.Leaf{CommonName: user, Organizations: []string{LocalAdmins}, Client: true, Life: life}, c.conf.Now())
 	if err != nil {
@@ -57,23 +63,36 @@ func (c *Cluster) IssueLocalAdmin(requester principal.ID, life time.Duration) (L
 
 // RotateLocalAdmins ends every local administrator's certificate issued so far,
 // by giving them a new authority. The API server reads the new list of
-// authorities without a restart, within a minute and normally at once. It is what
-// disabling local accounts does; enabling them again brings no old one back.
+// authorities without a restart, within a minute and normally at once.
 func (c *Cluster) RotateLocalAdmins() error {
 	c.certsMu.Lock()
 	defer c.certsMu.Unlock()
+	if c.certs.admins == nil {
+		return nil
+	}
 	ca, err := c.files.newAuthority("local-admins", localAdminsAuthority(c.conf.Name), c.conf.Now())
 	if err != nil {
 		return fmt.Errorf("rotate the local administrators of %s: %w", c.conf.Name, err)
 	}
 	c.certs.admins = ca
-	return c.certs.trustClients()
+	return c.certs.trust()
+}
+
+// IssuedLocalAdmin reports whether a certificate, as PEM, is still that of a local
+// administrator: whether the authority of now signed it.
+func (c *Cluster) IssuedLocalAdmin(certPEM []byte) bool {
+	leaf, err := pki.Pair{CertPEM: certPEM}.Leaf()
+	c.certsMu.Lock()
+	defer c.certsMu.Unlock()
+	return err == nil && c.certs.admins != nil && leaf.CheckSignatureFrom(c.certs.admins.Cert) == nil
 }
 
 // IssueMirror issues a certificate by which the house reads the cluster's RBAC.
 // It is kept in memory.
 func (c *Cluster) IssueMirror(life time.Duration) (pki.Pair, error) {
-	return c.certs.ca.Issue(pki.Leaf{CommonName: MirrorUser, Client: true, Life: life}, c.conf.Now())
+	c.certsMu.Lock()
+	defer c.certsMu.Unlock()
+	return c.certs.signer().Issue(pki.Leaf{CommonName: MirrorUser, Client: true, Life: life}, c.conf.Now())
 }
 
 // CredentialIDKey is the key in a user's extra under which kube-apiserver says

@@ -83,6 +83,14 @@ func (p program) start() (*process, error) {
 	return proc, nil
 }
 
+// ended is closed when the program has ended; never for no program.
+func (p *process) ended() <-chan struct{} {
+	if p == nil {
+		return nil
+	}
+	return p.done
+}
+
 // stop asks the program to end, insists after the grace, and returns when it is gone.
 func (p *process) stop(grace time.Duration) {
 	if p == nil {
