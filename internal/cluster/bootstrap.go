@@ -29,6 +29,8 @@ func (c *Cluster) bootstrap(ctx context.Context) error {
 		api.apply(ctx, rbacPath+"clusterroles/"+MirrorUser, mirrorRole()),
 		api.apply(ctx, rbacPath+"clusterrolebindings/"+MirrorUser, bindMirror()),
 		api.apply(ctx, rbacPath+"clusterrolebindings/"+LocalAdmins, bindLocalAdmins()),
+		api.apply(ctx, rbacPath+"clusterroles/"+LocalMonitors, monitorRole()),
+		api.apply(ctx, rbacPath+"clusterrolebindings/"+LocalMonitors, bindLocalMonitors()),
 		bindAdminGroups(ctx, api, c.conf.AdminGroups),
 		api.apply(ctx, rbacPath+"clusterroles/"+accountReader, accountRole()),
 		api.apply(ctx, rbacPath+"clusterrolebindings/"+accountReader, bind(accountReader, accountReader, subject{rbacGroup, "User", MirrorUser})),

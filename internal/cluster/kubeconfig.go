@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/pki"
 )
 
 // Ids that clients of AKS know by heart: the application whose tokens the API
@@ -36,8 +37,11 @@ type Exec struct {
 type SignIn struct {
 	Authority string // URL of the token service, without the tenant
 	Tenant    directory.TenantID
-	Method    string            // kubelogin's --login: devicecode (when empty), interactive, spn, ...
-	Env       map[string]string // for the plugin, such as SSL_CERT_FILE for an authority with a CA of its own
+	// Server and Client are those of the legacy integration; zero means those that
+	// every cluster of AKS shares.
+	Server, Client directory.AppID
+	Method         string            // kubelogin's --login: devicecode (when empty), interactive, spn, ...
+	Env            map[string]string // for the plugin, such as SSL_CERT_FILE for an authority with a CA of its own
 }
 
 // Kubelogin returns the exec plugin that Microsoft ships. It has to be told
@@ -48,13 +52,25 @@ func Kubelogin(s SignIn) Exec {
 	if method == "" {
 		method = "devicecode"
 	}
-	args := []string{"get-token", "--environment", "AzurePublicCloud", "--server-id", serverApp,
-		"--client-id", clientApp, "--tenant-id", s.Tenant.String(), "--login", method}
+	server, client := s.apps()
+	args := []string{"get-token", "--environment", "AzurePublicCloud", "--server-id", server,
+		"--client-id", client, "--tenant-id", s.Tenant.String(), "--login", method}
+	if !s.Server.IsZero() {
+		args = append(args, "--legacy")
+	}
 	if authority := strings.TrimSuffix(s.Authority, "/"); authority != "" && authority != publicAuthority {
 		args = append(args, "--authority-host", authority+"/", "--disable-instance-discovery")
 	}
 	return Exec{Command: "kubelogin", Args: args, Env: s.Env,
 		InstallHint: "kubelogin is not installed; see https://azure.github.io/kubelogin/install.html, or use gatehouse credential, which needs no other program"}
+}
+
+// apps are the applications whose token is asked for, and that asks.
+func (s SignIn) apps() (server, client string) {
+	if s.Server.IsZero() {
+		return serverApp, clientApp
+	}
+	return s.Server.String(), s.Client.String()
 }
 
 // GatehouseCredential returns the house's own exec plugin, which takes the same
@@ -64,8 +80,9 @@ func GatehouseCredential(command string, s SignIn) Exec {
 	if command == "" {
 		command = "gatehouse"
 	}
+	server, client := s.apps()
 	args := []string{"credential", "--authority-host", strings.TrimSuffix(s.Authority, "/") + "/",
-		"--server-id", serverApp, "--client-id", clientApp, "--tenant-id", s.Tenant.String()}
+		"--server-id", server, "--client-id", client, "--tenant-id", s.Tenant.String()}
 	if s.Method != "" {
 		args = append(args, "--login", s.Method)
 	}
@@ -85,10 +102,27 @@ func UserKubeconfig(e Endpoint, plugin Exec) []byte {
 	}})
 }
 
+// AuthProviderKubeconfig returns the kubeconfig of everyone who signs in, in the form
+// from before exec plugins. kubectl does not read it any more; kubelogin makes the
+// other form of it.
+func AuthProviderKubeconfig(e Endpoint, s SignIn) []byte {
+	server, client := s.apps()
+	return e.kubeconfig("clusterUser_", e.Name, kubeUser{AuthProvider: &authProvider{Name: "azure", Config: map[string]string{
+		"apiserver-id": server, "client-id": client, "config-mode": "1", "environment": "AzurePublicCloud", "tenant-id": s.Tenant.String(),
+	}}})
+}
+
+// CertificateKubeconfig returns the kubeconfig of somebody whom the cluster knows by
+// a certificate. The user's name begins with prefix, and the context is the
+// cluster's name with a suffix.
+func CertificateKubeconfig(e Endpoint, prefix, suffix string, pair pki.Pair) []byte {
+	return e.kubeconfig(prefix, e.Name+suffix, kubeUser{CertData: pair.CertPEM, KeyData: pair.KeyPEM})
+}
+
 // AdminKubeconfig returns the kubeconfig of a local administrator. The name of
 // its user starts with clusterAdmin, by which az knows it.
 func AdminKubeconfig(e Endpoint, certPEM, keyPEM []byte) []byte {
-	return e.kubeconfig("clusterAdmin_", e.Name+"-admin", kubeUser{CertData: certPEM, KeyData: keyPEM})
+	return CertificateKubeconfig(e, "clusterAdmin_", "-admin", pki.Pair{CertPEM: certPEM, KeyPEM: keyPEM})
 }
 
 func (e Endpoint) kubeconfig(prefix, contextName string, user kubeUser) []byte {

@@ -47,12 +47,19 @@ type namedUser struct {
 }
 
 type kubeUser struct {
-	CertFile string      `yaml:"client-certificate,omitempty"`
-	KeyFile  string      `yaml:"client-key,omitempty"`
-	CertData base64Text  `yaml:"client-certificate-data,omitempty"`
-	KeyData  base64Text  `yaml:"client-key-data,omitempty"`
-	Token    string      `yaml:"token,omitempty"`
-	Exec     *execPlugin `yaml:"exec,omitempty"`
+	CertFile     string        `yaml:"client-certificate,omitempty"`
+	KeyFile      string        `yaml:"client-key,omitempty"`
+	CertData     base64Text    `yaml:"client-certificate-data,omitempty"`
+	KeyData      base64Text    `yaml:"client-key-data,omitempty"`
+	Token        string        `yaml:"token,omitempty"`
+	Exec         *execPlugin   `yaml:"exec,omitempty"`
+	AuthProvider *authProvider `yaml:"auth-provider,omitempty"`
+}
+
+// authProvider is how kubectl signed in before it had plugins.
+type authProvider struct {
+	Name   string            `yaml:"name"`
+	Config map[string]string `yaml:"config"`
 }
 
 type execPlugin struct {

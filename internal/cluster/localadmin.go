@@ -20,6 +20,8 @@ const maxAdminLife = 24 * time.Hour
 // object id of who asked for the certificate follows.
 const LocalAdminPrefix = "gatehouse:local-admin:"
 
+const localMonitorPrefix = "gatehouse:local-monitor:"
+
 // ErrNoLocalAdmins says that the cluster has no local administrators.
 var ErrNoLocalAdmins = errors.New("they are disabled")
 
@@ -36,8 +38,18 @@ type LocalAdmin struct {
 // for it. The caller has checked that he may, and records the serial. Life is at
 // most 24 h, which is also what zero means.
 func (c *Cluster) IssueLocalAdmin(requester principal.ID, life time.Duration) (LocalAdmin, error) {
+	return c.issueLocal(LocalAdminPrefix, LocalAdmins, requester, life)
+}
+
+// IssueMonitor is IssueLocalAdmin for somebody who reads the metrics of the API
+// server and may do nothing else.
+func (c *Cluster) IssueMonitor(requester principal.ID, life time.Duration) (LocalAdmin, error) {
+	return c.issueLocal(localMonitorPrefix, LocalMonitors, requester, life)
+}
+
+func (c *Cluster) issueLocal(prefix, group string, requester principal.ID, life time.Duration) (LocalAdmin, error) {
 	if requester.IsZero() {
-		return LocalAdmin{}, errors.New("a local administrator's certificate is issued to somebody")
+		return LocalAdmin{}, errors.New("a certificate of a local account is issued to somebody")
 	}
 	if life <= 0 || life > maxAdminLife {
 		life = maxAdminLife
@@ -46,12 +58,12 @@ func (c *Cluster) IssueLocalAdmin(requester principal.ID, life time.Duration) (L
 	ca := c.certs.admins
 	c.certsMu.Unlock()
 	if ca == nil {
-		return LocalAdmin{}, fmt.Errorf("local administrators of %s: %w", c.conf.Name, ErrNoLocalAdmins)
+		return LocalAdmin{}, fmt.Errorf("local accounts of %s: %w", c.conf.Name, ErrNoLocalAdmins)
 	}
-	user := LocalAdminPrefix + requester.String()
-	pair, err := ca.Issue(pki.Leaf{CommonName: user, Organizations: []string{LocalAdmins}, Client: true, Life: life}, c.conf.Now())
+	user := prefix + requester.String()
+	pair, err := ca.Issue(pki.Leaf{CommonName: user, Organizations: []string{group}, Client: true, Life: life}, c.conf.Now())
 	if err != nil {
-		return LocalAdmin{}, fmt.Errorf("local administrator of %s: %w", c.conf.Name, err)
+		return LocalAdmin{}, fmt.Errorf("local account of %s: %w", c.conf.Name, err)
 	}
 	leaf, err := pair.Leaf()
 	if err != nil {

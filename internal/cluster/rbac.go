@@ -17,6 +17,9 @@ const (
 	// ordinary group: RBAC grants it cluster-admin, and the house can take that
 	// back, which nobody can from system:masters.
 	LocalAdmins = "gatehouse:local-admins"
+
+	// LocalMonitors is that of certificates which read metrics.
+	LocalMonitors = "gatehouse:local-monitors"
 )
 
 type metadata struct {
@@ -32,8 +35,9 @@ type clusterRole struct {
 }
 
 type roleRule struct {
-	APIGroups []string `yaml:"apiGroups"`
-	Resources []string `yaml:"resources"`
+	APIGroups []string `yaml:"apiGroups,omitempty"`
+	Resources []string `yaml:"resources,omitempty"`
+	URLs      []string `yaml:"nonResourceURLs,omitempty"`
 	Verbs     []string `yaml:"verbs"`
 }
 
@@ -102,4 +106,16 @@ func mirrorRole() clusterRole {
 
 func bindMirror() clusterRoleBinding {
 	return bind(MirrorUser, MirrorUser, subject{rbacGroup, "User", MirrorUser})
+}
+
+// monitorRole lets local monitors read the metrics of the API server.
+func monitorRole() clusterRole {
+	return clusterRole{
+		APIVersion: rbacGroup + "/v1", Kind: "ClusterRole", Metadata: ours(LocalMonitors),
+		Rules: []roleRule{{URLs: []string{"/metrics"}, Verbs: []string{"get"}}},
+	}
+}
+
+func bindLocalMonitors() clusterRoleBinding {
+	return bind(LocalMonitors, LocalMonitors, subject{rbacGroup, "Group", LocalMonitors})
 }

@@ -60,13 +60,11 @@ func (e *eye) config(agent string) *rest.Config {
 
 // Account reads a service account of a running cluster, as it is now.
 func (c *clusters) Account(ctx context.Context, at scope.Scope, namespace, name string) (*corev1.ServiceAccount, error) {
-	c.mu.Lock()
-	r, ok := c.runs[at]
-	c.mu.Unlock()
+	r, ok := c.running(at)
 	if !ok {
 		return nil, notRunning(at.Name())
 	}
-	return admission.Read(ctx, r.core, namespace, name)
+	return admission.Read(ctx, *r.core.Load(), namespace, name)
 }
 
 // Identity is how pods of a cluster get their workload identity: none when the

@@ -52,17 +52,14 @@ func (c *clusters) State(at scope.Scope) string {
 		return "not run here"
 	}
 	c.mu.Lock()
-	r, ok := c.runs[at]
+	k, ok := c.keepers[at]
 	c.mu.Unlock()
 	if !ok {
 		return "starting"
 	}
-	select {
-	case <-r.cp.Done():
-		return "failed"
-	default:
-		return "running"
-	}
+	k.lock.Lock()
+	defer k.lock.Unlock()
+	return k.state
 }
 
 // Examine lets the doctor look at a control plane that runs here.
@@ -72,9 +69,7 @@ func (c *clusters) Examine(ctx context.Context, at scope.Scope) ([]cluster.Findi
 	if !ok {
 		return nil, fmt.Errorf("cluster %s: %w", at, store.ErrNotFound)
 	}
-	c.mu.Lock()
-	r, ok := c.runs[at]
-	c.mu.Unlock()
+	r, ok := c.running(at)
 	if !ok {
 		return nil, notRunning(rec.Name)
 	}

@@ -3,21 +3,17 @@ package house
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
-
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
-	"github.com/gatehouse-io/gatehouse/internal/control/mirror"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
-	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
@@ -31,10 +27,11 @@ import (
 var ErrNotRunning = errors.New("its control plane does not run here")
 
 // clusters runs the control planes that the estate describes, and keeps them as
-// the estate describes them.
+// the estate describes them: each has a keeper. What people want done is written
+// in the records, so that a house which was killed goes on where it was.
 type clusters struct {
 	dir       Dir
-	binary    string
+	binary    string // empty: this house runs no control planes
 	endpoints []string
 	etcd      etcd.Files // of a client that may be given to API servers
 	webhook   string     // URL of the webhook listener
@@ -44,109 +41,164 @@ type clusters struct {
 	store     *store.Store
 	kv        store.KV
 	log       *slog.Logger
-	now       func() time.Time
+	now       func() time.Time // the machine's clock, by which certificates and tokens of clusters are dated
+	told      func() time.Time // the clock that clients are told; a rehearsal moves it
+	slots     chan struct{}    // held while a control plane starts, which keeps one core busy
 
-	mu   sync.Mutex
-	runs map[scope.Scope]*run
-	wg   sync.WaitGroup
+	mu      sync.Mutex // guards what follows
+	keepers map[scope.Scope]*keeper
+	homes   map[scope.Scope]string // the names of directories
+	wg      sync.WaitGroup
 }
 
-// A run is one control plane and what follows it.
-type run struct {
-	is   resource.Cluster // what was applied to it
-	cp   *cluster.Cluster
-	core coreclient.CoreV1Interface // reads its service accounts
-	stop context.CancelFunc         // ends its mirror
-}
-
-// start runs the control plane of one cluster and notes in the estate where it is.
-func (c *clusters) start(ctx context.Context, rec resource.Cluster, progress func(string)) error {
-	conf, err := c.config(rec)
-	if err != nil {
-		return fmt.Errorf("cluster %s: %w", rec.Name, err)
-	}
-	conf.Progress = func(step string) { progress(rec.Name + ": " + step) }
-	cp, err := cluster.Start(ctx, conf)
-	if err != nil {
-		return err // it names the cluster
-	}
-	sight := eye{cp: cp, now: c.now}
-	core, err := coreclient.NewForConfig(sight.config("gatehouse-admission"))
-	if err != nil {
-		cp.Stop()
-		return fmt.Errorf("cluster %s: %w", rec.Name, err)
-	}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	c.mu.Lock()
-	c.runs[rec.Scope] = &run{is: rec, cp: cp, core: core, stop: stop}
-	c.mu.Unlock()
-	if err := c.seed(ctx, rec, cp); err != nil {
-		return fmt.Errorf("cluster %s: %w", rec.Name, err)
-	}
-	if err := c.note(ctx, rec, cp); err != nil {
+// startAll begins to keep every control plane of the estate, and returns when each
+// has been tried once. That one which ran before does not start is an error.
+func (c *clusters) startAll(ctx, follow context.Context, progress func(string)) error {
+	if err := c.forgetGone(ctx); err != nil {
 		return err
 	}
-	c.wg.Go(func() {
-		err := mirror.Run(background, mirror.Config{
-			Cluster: rec.Scope, Store: c.store, Log: c.log, Client: sight.config("gatehouse-mirror"),
-		})
-		if err != nil && background.Err() == nil {
-			c.log.Error("mirror ended", "cluster", rec.Scope.String(), "error", err)
+	if err := c.beat(ctx); err != nil {
+		return err
+	}
+	c.wg.Go(func() { c.beats(follow) })
+	var first []*keeper
+	for rec := range c.store.Current().Clusters() {
+		if !rec.Attached {
+			first = append(first, c.keep(follow, rec.Scope, progress))
 		}
-	})
-	c.wg.Go(func() {
+	}
+	for _, k := range first {
 		select {
-		case <-background.Done():
-		case <-cp.Done():
-			if err := cp.Err(); err != nil {
-				c.log.Error("control plane ended", "cluster", rec.Scope.String(), "error", err)
+		case err := <-k.first:
+			if err != nil {
+				return err
 			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-	})
+	}
+	for _, k := range first {
+		k.quiet()
+	}
 	return nil
 }
 
-// seed gives a new control plane the roles and bindings that the estate has for
-// it. From then on the cluster says itself what it has, and the mirror reads it.
-func (c *clusters) seed(ctx context.Context, rec resource.Cluster, cp *cluster.Cluster) error {
-	if rec.Mirrored {
-		return nil
-	}
-	var recs []record.Record
-	est := c.store.Current()
-	for r := range est.KubeRoles(rec.Scope) {
-		recs = append(recs, r)
-	}
-	for b := range est.KubeBindings(rec.Scope) {
-		recs = append(recs, b)
-	}
-	return cp.Seed(ctx, recs)
-}
-
-// note writes into the estate where a control plane answers.
-func (c *clusters) note(ctx context.Context, rec resource.Cluster, cp *cluster.Cluster) error {
-	for {
-		est := c.store.Current()
-		now, ok := est.Cluster(rec.Scope)
-		if !ok {
-			return fmt.Errorf("cluster %s: deleted while it started", rec.Name)
+// follow brings the control planes to what the estate says, at every change of
+// it, until the context ends.
+func (c *clusters) follow(ctx context.Context) {
+	for rev := int64(-1); ; {
+		est, err := c.store.Next(ctx, rev)
+		if ctx.Err() != nil {
+			return
 		}
-		if now.Endpoint == cp.Server() && now.CertificateAuthority == string(cp.CA()) {
-			return nil
+		if err != nil {
+			c.log.Warn("clusters: waiting for the next revision", "error", err)
+			continue
 		}
-		now.Endpoint, now.CertificateAuthority = cp.Server(), string(cp.CA())
-		_, err := c.store.Commit(ctx, store.Change{Why: "the control plane runs", Ops: []estate.Op{{Put: now}}, Base: est})
-		if err == nil || !errors.Is(err, store.ErrConflict) {
-			return err
+		rev = est.Revision()
+		for rec := range est.Clusters() {
+			if !rec.Attached {
+				c.keep(ctx, rec.Scope, nil)
+			}
 		}
+		c.mu.Lock()
+		for _, k := range c.keepers {
+			k.look(est)
+		}
+		c.mu.Unlock()
+		c.groups(ctx, est)
 	}
 }
 
+// keep returns the keeper of a cluster, and makes one that lives until the context
+// ends or the cluster is gone.
+func (c *clusters) keep(ctx context.Context, at scope.Scope, progress func(string)) *keeper {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.keepers[at]; ok {
+		return k
+	}
+	k := newKeeper(c, at, progress)
+	c.keepers[at] = k
+	c.wg.Go(func() { k.keep(ctx) })
+	return k
+}
+
+// leave ends a keeper whose cluster is gone, unless there is another one by now.
+func (c *clusters) leave(k *keeper) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rec, ok := c.store.Current().Cluster(k.at); ok && !rec.Attached {
+		return false
+	}
+	delete(c.keepers, k.at)
+	return true
+}
+
+// running returns the control plane of a cluster, if it runs here.
+func (c *clusters) running(at scope.Scope) (*run, bool) {
+	c.mu.Lock()
+	k, ok := c.keepers[at]
+	c.mu.Unlock()
+	if !ok {
+		return nil, false
+	}
+	r := k.current()
+	return r, r != nil
+}
+
+// stop ends every control plane; they are found again at the next start. What
+// follows the estate has ended before.
+func (c *clusters) stop() {
+	c.wg.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all sync.WaitGroup
+	for _, k := range c.keepers {
+		all.Go(k.halt)
+	}
+	all.Wait()
+	clear(c.keepers)
+}
+
+// groups deletes the resource groups that wait for their clusters to be gone.
+func (c *clusters) groups(ctx context.Context, est *estate.Snapshot) {
+	for g := range est.ResourceGroups() {
+		if g.Doing.Kind != resource.Delete || holdsClusters(est, g.Scope) {
+			continue
+		}
+		if err := c.deleteGroup(ctx, est, g); err != nil && ctx.Err() == nil {
+			c.log.Error("deleting a resource group", "group", g.Scope.String(), "error", err)
+		}
+	}
+}
+
+func holdsClusters(est *estate.Snapshot, group scope.Scope) bool {
+	for rec := range est.Clusters() {
+		if group.Contains(rec.Scope) && !rec.Attached {
+			return true
+		}
+	}
+	return false
+}
+
+// config is what a control plane is started with.
 func (c *clusters) config(rec resource.Cluster) (cluster.Config, error) {
+	dir, err := c.dirOf(rec.Scope)
+	if err != nil {
+		return cluster.Config{}, err
+	}
 	conf := cluster.Config{
-		Name: rec.Name, Scope: rec.Scope, Dir: c.dir.path("clusters", rec.Scope.Name()), Binary: c.binary,
+		Name: rec.Name, Scope: rec.Scope, UID: rec.UID.String(), Dir: dir, Binary: c.binary,
 		Etcd:        cluster.Etcd{Endpoints: c.endpoints, CAFile: c.etcd.CA, CertFile: c.etcd.Cert, KeyFile: c.etcd.Key},
 		AdminGroups: adminGroups(rec), WorkloadIdentity: rec.WorkloadIdentity, Audiences: []string{authn.ServerApp}, Now: c.now,
+		NoLocalAdmins: rec.DisableLocalAccounts, RetiredKeys: retired(rec, c.now()),
+	}
+	if rec.FQDN != "" {
+		conf.ServerNames = []string{rec.FQDN}
+	}
+	if rec.OIDCIssuer {
+		conf.ServiceAccountIssuer = rec.IssuerURL
 	}
 	pair, err := clusterCertificate(c.clientCA, rec.Scope, c.now())
 	if err != nil {
@@ -159,13 +211,38 @@ func (c *clusters) config(rec resource.Cluster) (cluster.Config, error) {
 		PodMutation:         c.webhook + reviewPath(rec.Scope, admission.Path),
 		CA:                  c.serverCA.CertPEM(), ClientCert: pair.CertPEM, ClientKey: pair.KeyPEM,
 	}
-	if rec.FQDN != "" {
-		conf.ServerNames = []string{rec.FQDN}
-	}
 	if rec.EntraSignIn {
 		conf.House.TokenReview = c.webhook + reviewPath(rec.Scope, authn.Path)
 	}
 	return conf, nil
+}
+
+// A form is what of a cluster is fixed when its API server starts: another form
+// takes another start. Whoever watches with a certificate of local administrators
+// is cut off by it when they are switched off (LA-03).
+type form struct {
+	signIn, noAdmins   bool
+	issuer, fqdn, keys string
+}
+
+func (c *clusters) formOf(rec resource.Cluster) form {
+	f := form{signIn: rec.EntraSignIn, noAdmins: rec.DisableLocalAccounts, fqdn: rec.FQDN, keys: strings.Join(retired(rec, c.now()), "")}
+	if rec.OIDCIssuer {
+		f.issuer = rec.IssuerURL
+	}
+	return f
+}
+
+// retired are the keys of a record whose tokens are still good. The one that signs
+// may be among them.
+func retired(rec resource.Cluster, now time.Time) []string {
+	var keys []string
+	for _, k := range rec.ServiceAccountKeys {
+		if k.Until.IsZero() || now.Before(k.Until) {
+			keys = append(keys, k.PEM)
+		}
+	}
+	return keys
 }
 
 // adminGroups are the groups to bind; without sign-in nobody is in a group.
@@ -176,194 +253,37 @@ func adminGroups(rec resource.Cluster) []principal.ID {
 	return rec.AdminGroups
 }
 
-// follow brings the control planes to what the estate says, at every change of
-// it, until the context ends.
-func (c *clusters) follow(ctx context.Context) {
-	rev := c.store.Current().Revision()
-	for {
-		est, err := c.store.Next(ctx, rev)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			c.log.Warn("clusters: waiting for the next revision", "error", err)
-			continue
-		}
-		rev = est.Revision()
-		c.reconcile(ctx, est)
-	}
-}
-
-func (c *clusters) reconcile(ctx context.Context, est *estate.Snapshot) {
-	want := make(map[scope.Scope]resource.Cluster)
-	for rec := range est.Clusters() {
-		if !rec.Attached {
-			want[rec.Scope] = rec
-		}
-	}
-	c.mu.Lock()
-	var gone []*run
-	for sc, r := range c.runs {
-		if _, ok := want[sc]; !ok {
-			gone = append(gone, r)
-			delete(c.runs, sc)
-		}
-	}
-	c.mu.Unlock()
-	for _, r := range gone {
-		c.log.Info("stopping the control plane of a deleted cluster", "cluster", r.is.Scope.String())
-		r.end()
-		if err := c.forget(ctx, r.is.Scope, r.cp.Dir()); err != nil {
-			c.log.Error("removing a deleted cluster", "cluster", r.is.Scope.String(), "error", err)
-		}
-	}
-	for sc, rec := range want {
-		c.mu.Lock()
-		r, ok := c.runs[sc]
-		c.mu.Unlock()
-		var err error
-		if !ok {
-			err = c.start(ctx, rec, func(step string) { c.log.Info("cluster", "step", step) })
-		} else {
-			err = c.change(ctx, r, rec)
-		}
-		if err != nil && ctx.Err() == nil {
-			c.log.Error("cluster", "cluster", sc.String(), "error", err)
-		}
-	}
-}
-
-// forget removes what a deleted cluster leaves behind: its objects in etcd, then
-// its directory. A cluster that is made again at the same scope must not find the
-// bindings of the old one (AZ-20).
-func (c *clusters) forget(ctx context.Context, at scope.Scope, dir string) error {
-	prefix := cluster.DefaultPrefix(at) + "/"
-	for {
-		page, err := c.kv.Range(ctx, prefix, "", 100, 0)
-		if err != nil {
-			return err
-		}
-		if len(page.Items) == 0 {
-			return os.RemoveAll(dir)
-		}
-		var writes []store.Write
-		for _, item := range page.Items {
-			writes = append(writes, store.Write{Key: item.Key, Delete: true})
-		}
-		if _, _, err := c.kv.Txn(ctx, nil, writes); err != nil {
-			return err
-		}
-	}
-}
-
-// forgetGone removes what is left of clusters that were deleted while no house
-// ran: their directories say which they were.
-func (c *clusters) forgetGone(ctx context.Context) error {
-	dirs, err := os.ReadDir(c.dir.path("clusters"))
-	if err != nil {
-		return err
-	}
-	est := c.store.Current()
-	for _, d := range dirs {
-		dir := c.dir.path("clusters", d.Name())
-		was, err := cluster.Remember(dir)
-		if err != nil {
-			continue // nothing ever ran there, or its start will say what is wrong
-		}
-		at, err := scope.Parse(was.Scope)
-		if err != nil {
-			continue
-		}
-		if rec, ok := est.Cluster(at); ok && !rec.Attached {
-			continue
-		}
-		c.log.Info("removing what is left of a deleted cluster", "cluster", at.String())
-		if err := c.forget(ctx, at, dir); err != nil {
-			return fmt.Errorf("remove what is left of cluster %s: %w", at, err)
-		}
-	}
-	return nil
-}
-
-// change brings a running control plane to what the estate says now.
-func (c *clusters) change(ctx context.Context, r *run, rec resource.Cluster) error {
-	old := r.is
-	if old.EntraSignIn != rec.EntraSignIn {
-		// The authenticators of an API server are fixed when it starts.
-		r.end()
-		c.mu.Lock()
-		delete(c.runs, rec.Scope)
-		c.mu.Unlock()
-		return c.start(ctx, rec, func(step string) { c.log.Info("cluster", "step", step) })
-	}
-	if !slices.Equal(adminGroups(old), adminGroups(rec)) {
-		if err := r.cp.SetAdminGroups(ctx, adminGroups(rec)); err != nil {
-			return err
-		}
-	}
-	if old.WorkloadIdentity != rec.WorkloadIdentity {
-		if err := r.cp.SetWorkloadIdentity(ctx, rec.WorkloadIdentity); err != nil {
-			return err
-		}
-	}
-	if rec.DisableLocalAccounts && !old.DisableLocalAccounts {
-		// The door refuses them from this revision on; a new authority makes sure
-		// that enabling local accounts again brings no old certificate back (LA-08).
-		if err := r.cp.RotateLocalAdmins(); err != nil {
-			return err
-		}
-	}
-	r.is = rec
-	return nil
-}
-
-func (r *run) end() {
-	r.stop()
-	r.cp.Stop()
-}
-
-// stop ends every control plane; they are found again at the next start.
-func (c *clusters) stop() {
+// dirOf returns the directory of a cluster. It has the cluster's name, and something
+// more when another one of that name was there first.
+func (c *clusters) dirOf(at scope.Scope) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all sync.WaitGroup
-	for _, r := range c.runs {
-		all.Go(r.end)
+	if name, ok := c.homes[at]; ok {
+		return c.dir.path("clusters", name), nil
 	}
-	all.Wait()
-	c.wg.Wait()
-	clear(c.runs)
-}
-
-// AdminKubeconfig issues a certificate of a local administrator to whoever asked,
-// who has been authorised, and returns the kubeconfig with it. The certificate
-// and who has it are in the audit log (LA-07).
-func (c *clusters) AdminKubeconfig(ctx context.Context, at scope.Scope, who principal.ID) ([]byte, error) {
-	rec, ok := c.store.Current().Cluster(at)
-	if !ok {
-		return nil, fmt.Errorf("cluster %s: %w", at, store.ErrNotFound)
-	}
-	if rec.DisableLocalAccounts {
-		return nil, record.Invalid("local accounts of cluster %s are disabled", rec.Name)
-	}
-	c.mu.Lock()
-	r, ok := c.runs[at]
-	c.mu.Unlock()
-	if !ok {
-		return nil, notRunning(rec.Name)
-	}
-	admin, err := r.cp.IssueLocalAdmin(who, 0)
+	dirs, err := os.ReadDir(c.dir.path("clusters"))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	why := fmt.Sprintf("local admin certificate of cluster %s: serial %s, %s, until %s",
-		rec.Name, admin.Serial, admin.CredentialID, admin.NotAfter.UTC().Format(time.RFC3339))
-	if _, err := c.store.Commit(ctx, store.Change{By: who, Why: why}); err != nil {
-		return nil, err // what is not in the audit log is not handed out
+	taken := make(map[string]bool)
+	for _, name := range c.homes {
+		taken[name] = true
 	}
-	return cluster.AdminKubeconfig(endpoint(rec), admin.Pair.CertPEM, admin.Pair.KeyPEM), nil
-}
-
-func endpoint(rec resource.Cluster) cluster.Endpoint {
-	return cluster.Endpoint{Name: rec.Name, ResourceGroup: rec.ResourceGroup, Server: rec.Endpoint, CA: []byte(rec.CertificateAuthority)}
+	home := ""
+	for _, d := range dirs {
+		was, err := cluster.Remember(c.dir.path("clusters", d.Name()))
+		switch {
+		case err == nil && was.Scope == at.String():
+			home = d.Name()
+		case !errors.Is(err, fs.ErrNotExist):
+			taken[d.Name()] = true
+		}
+	}
+	if home == "" {
+		if home = at.Name(); taken[home] {
+			home += "-" + shortHash(at.String())
+		}
+	}
+	c.homes[at] = home
+	return c.dir.path("clusters", home), nil
 }

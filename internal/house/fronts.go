@@ -80,7 +80,7 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 		return doorway{}, err
 	}
 	armDoor, err := arm.New(arm.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.arm, Authority: f.login,
-		Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Log: log.With("door", "arm"), Now: h.now})
+		Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Clusters: h.runner(), Log: log.With("door", "arm"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}
@@ -156,9 +156,7 @@ func (c *clusters) behind(name string) (netip.AddrPort, bool) {
 		if rec.FQDN != name || name == "" {
 			continue
 		}
-		c.mu.Lock()
-		r, ok := c.runs[rec.Scope]
-		c.mu.Unlock()
+		r, ok := c.running(rec.Scope)
 		if !ok {
 			return netip.AddrPort{}, false
 		}

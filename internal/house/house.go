@@ -26,6 +26,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api"
+	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
 	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
@@ -175,11 +176,11 @@ func (h *House) start(ctx, background, follow context.Context) error {
 		return err
 	}
 	if h.conf.Kube != "" {
-		if err := h.startClusters(ctx); err != nil {
+		if err := h.clusters.startAll(ctx, follow, h.conf.Progress); err != nil {
 			return err
 		}
-		h.follower.Go(func() { h.clusters.follow(follow) })
 	}
+	h.follower.Go(func() { h.clusters.follow(follow) })
 	h.wg.Go(func() { h.sweep(background) })
 	h.wg.Go(func() { h.followKnobs(background, ring) })
 	if !h.store.Rehearsal().Off(h.conf.Now()) {
@@ -296,7 +297,8 @@ func (h *House) open(ctx, background context.Context, first bool) error {
 	if h.safe, err = safe.New(safe.Config{State: h.store, There: keyvault.There, Now: h.now, Machine: h.conf.Now, Log: h.conf.Log.With("part", "vaults")}); err != nil {
 		return err
 	}
-	h.clusters = &clusters{dir: dir, binary: h.conf.Kube, endpoints: client.Endpoints, store: h.store, kv: kv, log: h.conf.Log, now: h.conf.Now, runs: make(map[scope.Scope]*run)}
+	h.clusters = &clusters{dir: dir, binary: h.conf.Kube, endpoints: client.Endpoints, store: h.store, kv: kv, log: h.conf.Log, now: h.conf.Now, told: h.now,
+		slots: make(chan struct{}, 2), keepers: make(map[scope.Scope]*keeper), homes: make(map[scope.Scope]string)}
 	if h.conf.External == nil {
 		h.clusters.etcd = etcdFiles{dir}.files("kube-apiserver")
 	} else {
@@ -445,33 +447,13 @@ func (h *House) leaf() pki.Leaf {
 	return leaf
 }
 
-// startClusters runs every control plane of the estate, two at a time: each
-// start keeps one core busy. When one fails, the others need not go on.
-func (h *House) startClusters(ctx context.Context) error {
-	if err := h.clusters.forgetGone(ctx); err != nil {
-		return err
+// runner is who has what only a house that runs control planes has; nil when this
+// one runs none.
+func (h *House) runner() arm.Clusters {
+	if h.conf.Kube == "" {
+		return nil
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 2)
-	for rec := range h.store.Current().Clusters() {
-		if rec.Attached {
-			continue
-		}
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			if ctx.Err() != nil {
-				return
-			}
-			if err := h.clusters.start(ctx, rec, h.conf.Progress); err != nil {
-				cancel(err) // the first one counts: what follows is its consequence
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
+	return h.clusters
 }
 
 func (h *House) sweep(ctx context.Context) {

@@ -93,9 +93,10 @@ type Cluster struct {
 	Doing   Work    `json:"doing,omitzero"`
 	Failure Failure `json:"failure,omitzero"`
 
-	// Properties are those of Azure Resource Manager that have no field here and
-	// no meaning for the house: what a client wrote, it reads.
+	// Properties, and More beside them, are what Azure Resource Manager was told that
+	// has no field here and no meaning for the house: what a client wrote, it reads.
 	Properties Properties `json:"properties,omitzero"`
+	More       Properties `json:"more,omitzero"`
 }
 
 // Key implements record.Record.

@@ -52,6 +52,7 @@ type state interface {
 	Current() *estate.Snapshot
 	Fresh(now time.Time) error
 	Rev(record.Key) int64
+	Private(ctx context.Context, bucket string, id ...string) (store.PrivateItem, error)
 	Commit(ctx context.Context, c store.Change) (int64, error)
 }
 
@@ -74,8 +75,11 @@ type Config struct {
 	// Live says whether the sign-in that a verified token came from still stands.
 	// Nil means that every one does.
 	Live func(context.Context, token.Claims) (bool, error)
-	Log  *slog.Logger     // nil means no log
-	Now  func() time.Time // nil means time.Now
+	// Clusters gives what only a house that runs clusters has; nil means that this
+	// one runs none.
+	Clusters Clusters
+	Log      *slog.Logger     // nil means no log
+	Now      func() time.Time // nil means time.Now
 }
 
 // A Door serves the API. It is safe for concurrent use.
@@ -178,6 +182,9 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	if out.etag != "" {
 		w.Header().Set("ETag", out.etag)
 	}
+	for name, values := range out.header {
+		w.Header()[name] = values
+	}
 	if r.Method == http.MethodHead && out.status == http.StatusOK {
 		out.status, out.body = http.StatusNoContent, nil
 	}
@@ -199,6 +206,12 @@ type answer struct {
 	ops    []estate.Op
 	of     record.Key // the record that the answer shows, whose entity tag it has; may be zero
 	etag   string     // worked out from of
+
+	private []store.PrivateOp // made together with ops
+	header  http.Header       // beside what every answer has
+	// then works out the rest of an answer whose first half decided that it may be
+	// given: it asks for what is not in the estate. Nil means that all is said.
+	then func(context.Context, *Door) (answer, error)
 }
 
 // ok answers a thing that is kept as a record.
@@ -224,8 +237,11 @@ func wrote(existed, changed bool, next record.Record, body any) answer {
 func (d *Door) run(ctx context.Context, s *session, r *request, do handler) (answer, error) {
 	for try := 1; ; try++ {
 		out, err := s.ask(r, do)
-		if err == nil && len(out.ops) > 0 {
+		if err == nil && len(out.ops)+len(out.private) > 0 {
 			err = d.commit(ctx, s, r, do, &out)
+		}
+		if err == nil && out.then != nil {
+			return out.then(ctx, d)
 		}
 		if err == nil || try == maxTries || !errors.Is(err, store.ErrConflict) {
 			return out, err
@@ -248,7 +264,7 @@ func (s *session) ask(r *request, do handler) (answer, error) {
 func (d *Door) commit(ctx context.Context, s *session, r *request, do handler, out *answer) error {
 	was := *s
 	rev, err := d.conf.State.Commit(ctx, store.Change{
-		By: s.caller.ID, Why: "Azure Resource Manager API", Ops: out.ops, Base: s.est,
+		By: s.caller.ID, Why: "Azure Resource Manager API", Ops: out.ops, Private: out.private, Base: s.est,
 		Check: func(now *estate.Snapshot) error {
 			if now.Revision() == was.est.Revision() {
 				return nil

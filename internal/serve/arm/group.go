@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
@@ -32,7 +33,7 @@ type groupProperties struct {
 func (s *session) groupBody(g resource.Group) groupBody {
 	return groupBody{
 		ID: s.idOf(g.Scope, g.Name), Name: g.Name, Type: "Microsoft.Resources/resourceGroups", Location: g.Location,
-		ManagedBy: g.ManagedBy, Tags: tagsOf(g.Tags), Properties: groupProperties{"Succeeded"},
+		ManagedBy: g.ManagedBy, Tags: tagsOf(g.Tags), Properties: groupProperties{map[bool]string{true: "Succeeded", false: "Deleting"}[g.Doing.IsZero()]},
 	}
 }
 
@@ -115,6 +116,9 @@ func putGroup(s *session, r *request) (answer, error) {
 	if !groupName.MatchString(next.Name) {
 		return answer{}, serve.Refuse(http.StatusBadRequest, "InvalidResourceGroup", fmt.Sprintf("The provided resource group name '%s' has characters that are not allowed.", serve.Printable(next.Name, 90)))
 	}
+	if err := s.open(r.at); err != nil {
+		return answer{}, err
+	}
 	var in groupInput
 	if err := r.decode(&in); err != nil {
 		return answer{}, err
@@ -157,7 +161,8 @@ func patchGroup(s *session, r *request) (answer, error) {
 	return wrote(true, !reflect.DeepEqual(next, old), next, s.groupBody(next)), nil
 }
 
-// deleteGroup deletes a group with all that is in it, at once.
+// deleteGroup deletes a group with all that is in it: at once, or when the clusters
+// in it are taken down.
 func deleteGroup(s *session, r *request) (answer, error) {
 	if err := s.needAt(groupType+"/delete", r.at); err != nil {
 		return answer{}, err
@@ -167,5 +172,22 @@ func deleteGroup(s *session, r *request) (answer, error) {
 		return answer{}, noGroup(r.at.Name())
 	}
 	ops, err := s.removal(g)
-	return answer{status: http.StatusOK, ops: ops, of: g.Key()}, err
+	if err != nil {
+		return answer{}, err
+	}
+	out := answer{status: http.StatusAccepted, of: g.Key()}
+	if !g.Doing.IsZero() {
+		s.point(&out, g.Doing, g.Scope)
+		return out, nil
+	}
+	later, err := s.takesDown(r, &out, g)
+	if err != nil {
+		return answer{}, err
+	}
+	if !later {
+		return answer{status: http.StatusOK, ops: ops, of: g.Key()}, nil
+	}
+	g.Doing = s.work(r, resource.Delete, g.Scope)
+	out.ops = sorted(append(out.ops, estate.Op{Put: g}))
+	return out, s.begin(&out, g.Doing, g.Scope)
 }

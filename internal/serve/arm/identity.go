@@ -130,6 +130,9 @@ func putIdentity(s *session, r *request) (answer, error) {
 	if err := s.exists(up(r.at)); err != nil {
 		return answer{}, err
 	}
+	if err := s.open(r.at); err != nil {
+		return answer{}, err
+	}
 	if !exists && !identityRule.allows(next.DisplayName) {
 		return answer{}, badName(identityType, next.DisplayName, identityRule.text)
 	}

@@ -170,6 +170,9 @@ func putOther(s *session, r *request) (answer, error) {
 	if err := s.exists(up(r.at)); err != nil {
 		return answer{}, err
 	}
+	if err := s.open(r.at); err != nil {
+		return answer{}, err
+	}
 	if !exists && !typ.rule.allows(next.Name) {
 		return answer{}, badName(typ.name, next.Name, typ.rule.text)
 	}

@@ -73,10 +73,10 @@ var coreShapes = map[string]kind{
 
 // shapes are all the paths of this door but those of Microsoft.Authorization,
 // which may follow any scope.
-var shapes = newShapes(coreShapes, identityShapes, otherShapes, providerShapes, managementShapes)
+var shapes = newShapes(coreShapes, identityShapes, otherShapes, providerShapes, managementShapes, operationShapes, clusterShapes)
 
 // handlers are the methods of each kind.
-var handlers = merge(coreHandlers, identityHandlers, otherHandlers, providerHandlers, managementHandlers)
+var handlers = merge(coreHandlers, identityHandlers, otherHandlers, providerHandlers, managementHandlers, operationHandlers, clusterHandlers)
 
 var coreHandlers = map[kind]map[string]handler{
 	tenants:         {"GET": listTenants},

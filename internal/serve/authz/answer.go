@@ -162,7 +162,7 @@ func gone(err error) string {
 
 // localAdmin says why a local administrator is denied; "" for everybody else.
 func localAdmin(cluster *resource.Cluster, q *question) string {
-	admin := slices.Contains(q.groups, LocalAdmins)
+	admin := slices.Contains(q.groups, LocalAdmins) || slices.Contains(q.groups, LocalMonitors)
 	if admin && cluster.DisableLocalAccounts {
 		return "Access denied: local accounts are disabled on this cluster."
 	}

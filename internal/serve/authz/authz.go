@@ -31,6 +31,9 @@ const Path = "subjectaccessreview"
 // cluster without signing in.
 const LocalAdmins = "gatehouse:local-admins"
 
+// LocalMonitors is the group of certificates that read a cluster's metrics.
+const LocalMonitors = "gatehouse:local-monitors"
+
 // maxBody bounds a review in bytes. An API server refuses requests with more than
 // 1 MB of headers, so no honest review comes near it.
 const maxBody = 3 << 20
