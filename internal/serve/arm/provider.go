@@ -20,6 +20,7 @@ const (
 	providerOperations  kind = "providerOperations"
 	providerOperationsN kind = "providerOperationsOf"
 	locations           kind = "locations"
+	nameAvailability    kind = "checkNameAvailability"
 )
 
 var providerShapes = map[string]kind{
@@ -30,6 +31,7 @@ var providerShapes = map[string]kind{
 	"subscriptions/*|providers/*":                             provider,
 	"subscriptions/*|providers/*/register":                    registration,
 	"subscriptions/*|providers/*/unregister":                  registration,
+	"subscriptions/*|providers/*/checknameavailability":       nameAvailability,
 	"subscriptions/*|locations":                               locations,
 	"|providers/microsoft.authorization/provideroperations":   providerOperations,
 	"|providers/microsoft.authorization/provideroperations/*": providerOperationsN,
@@ -43,6 +45,7 @@ var providerHandlers = map[kind]map[string]handler{
 	providerOperations:  {"GET": listProviderOperations},
 	providerOperationsN: {"GET": getProviderOperations},
 	locations:           {"GET": listLocations},
+	nameAvailability:    {"POST": checkName},
 }
 
 // A namespace is a resource provider: the operations that are known of it, and the
@@ -161,6 +164,42 @@ func register(s *session, r *request) (answer, error) {
 		return answer{}, err
 	}
 	return answer{status: http.StatusOK, body: s.providerBody(r.at, n)}, nil
+}
+
+type availabilityBody struct {
+	NameAvailable bool   `json:"nameAvailable"`
+	Reason        string `json:"reason,omitzero"`
+	Message       string `json:"message,omitzero"`
+}
+
+// checkName tells whether a name is free that is unique in the world. That it is
+// not is no secret: it is a host name.
+func checkName(s *session, r *request) (answer, error) {
+	n, err := namespaceOf(r.name)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := s.needAt(n.name+"/checkNameAvailability/read", r.at); err != nil {
+		return answer{}, err
+	}
+	var in struct {
+		Name string `json:"name"`
+		Type string `json:"type"`
+	}
+	if err := r.decode(&in); err != nil {
+		return answer{}, err
+	}
+	typ, known := otherTypes[lowerASCII(in.Type)]
+	if !known || typ.taken == "" || !strings.HasPrefix(lowerASCII(in.Type), lowerASCII(n.name)+"/") {
+		return answer{}, serve.Refuse(http.StatusBadRequest, "InvalidResourceType", fmt.Sprintf("Names of '%s' are not unique in the world.", serve.Printable(in.Type, 80)))
+	}
+	body := availabilityBody{NameAvailable: true}
+	if !typ.rule.allows(in.Name) {
+		body = availabilityBody{false, "AccountNameInvalid", "The name must have " + typ.rule.text + "."}
+	} else if _, taken := s.est.ResourceNamed(lowerASCII(typ.name), lowerASCII(in.Name)); taken {
+		body = availabilityBody{false, "AlreadyExists", fmt.Sprintf("The name '%s' is already in use.", in.Name)}
+	}
+	return answer{status: http.StatusOK, body: body}, nil
 }
 
 type operationBody struct {

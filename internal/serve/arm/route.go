@@ -131,6 +131,9 @@ func parseRoute(path string) (route, error) {
 		return route{}, unknown()
 	}
 	seg := strings.Split(path[1:], "/")
+	if i := noParent(seg); i > 0 {
+		seg = slices.Delete(seg, i, i+1)
+	}
 	for i, s := range seg {
 		text, err := url.PathUnescape(s)
 		if err != nil || text == "" && len(seg) > 1 || strings.ContainsAny(text, "/%") {
@@ -156,6 +159,18 @@ func parseRoute(path string) (route, error) {
 		}
 	}
 	return shapes.match(seg)
+}
+
+// noParent finds the empty segment that SDKs write behind the namespace of a
+// provider, in the place of a parent that a resource does not have; 0 when there
+// is none. It has no other meaning there.
+func noParent(seg []string) int {
+	for i := 0; i+3 < len(seg); i += 2 {
+		if strings.EqualFold(seg[i], "providers") && seg[i+2] == "" {
+			return i + 2
+		}
+	}
+	return 0
 }
 
 func badPath(path string) error {

@@ -149,8 +149,8 @@ func (t *shapeTree) String() string {
 	all := make(map[string]bool)
 	var walk func(*shapeTree, []string)
 	walk = func(t *shapeTree, words []string) {
-		if t.kind != "" {
-			all[strings.Join(words[slices.Index(words, "providers")+1:], "/")] = true
+		if typ := strings.Join(words[slices.Index(words, "providers")+1:], "/"); t.kind != "" && typ != "" {
+			all[typ] = true
 		}
 		for word, next := range t.words {
 			walk(next, append(slices.Clip(words), word))
