@@ -73,7 +73,7 @@ func listing(t *testing.T, dir string) string {
 
 func TestAHouseThatCannotRunMakesNothing(t *testing.T) {
 	t.Parallel()
-	for _, which := range []string{"--listen", "--webhook-listen"} {
+	for _, which := range []string{"--listen", "--webhook-listen", "--proxy-listen"} {
 		t.Run(which+" is taken", func(t *testing.T) {
 			t.Parallel()
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,11 +82,7 @@ func TestAHouseThatCannotRunMakesNothing(t *testing.T) {
 			}
 			defer ln.Close()
 			conf := config(t, t.TempDir()+"/data")
-			if which == "--listen" {
-				conf.Listen = ln.Addr().String()
-			} else {
-				conf.WebhookListen = ln.Addr().String()
-			}
+			*map[string]*string{"--listen": &conf.Listen, "--webhook-listen": &conf.WebhookListen, "--proxy-listen": &conf.ProxyListen}[which] = ln.Addr().String()
 			if err := refused(t, conf); !strings.Contains(err.Error(), "is taken by another program") || !strings.HasSuffix(err.Error(), "with "+which) {
 				t.Errorf("error %q does not say what to do", err)
 			}

@@ -1,6 +1,7 @@
 package azure_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/sample"
 	"github.com/gatehouse-io/gatehouse/test/azure"
 )
 
@@ -21,6 +23,21 @@ func clusterNamed(t *testing.T, house *azure.House, name string) resource.Cluste
 	}
 	t.Fatalf("there is no cluster %s", name)
 	return resource.Cluster{}
+}
+
+// kubelogin wants its code in a form, at its own loopback address.
+func TestKubeloginSignsInInTheBrowser(t *testing.T) {
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{}).Desk(t)
+	res := desk.ByBrowser(t, penny, "kubelogin", "get-token", "--login", "interactive", "--environment", "AzurePublicCloud",
+		"--server-id", "6dae42f8-4368-4678-94ff-3960e28e3630", "--client-id", "80faf920-1908-4b52-b5ef-a8e7bedfc67a", "--tenant-id", sample.Tenant)
+	var credential struct{ Status struct{ Token string } }
+	if err := json.Unmarshal([]byte(res.Out), &credential); res.Code != 0 || err != nil {
+		t.Fatalf("%d %v\n%s%s", res.Code, err, res.Out, res.Err)
+	}
+	if c := claimsOf(t, credential.Status.Token); c.UPN != penny || c.Issuer != "https://sts.windows.net/"+sample.Tenant+"/" {
+		t.Errorf("%+v", c)
+	}
 }
 
 // The kubeconfig is that of AKS, word for word: the public cloud, the public name

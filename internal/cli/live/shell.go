@@ -119,9 +119,11 @@ func runIn(ctx context.Context, env *cli.Env, args, environ []string) error {
 	child := exec.Command(path, args[1:]...)
 	child.Args[0], child.Env = args[0], environ
 	child.Stdin, child.Stdout, child.Stderr = env.Stdin, env.Stdout, env.Stderr
-	// What is typed at the terminal reaches the child by itself; it decides.
-	signal.Ignore(os.Interrupt, syscall.SIGQUIT)
-	defer signal.Reset(os.Interrupt, syscall.SIGQUIT)
+	// What is typed at the terminal reaches the child by itself, and the child
+	// decides what it means. To ignore it would be inherited.
+	typed := make(chan os.Signal, 1)
+	signal.Notify(typed, os.Interrupt, syscall.SIGQUIT)
+	defer signal.Stop(typed)
 	if err := child.Start(); err != nil {
 		return &cli.Exit{Code: 126, Cause: err}
 	}
