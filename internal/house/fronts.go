@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/arm"
 	"github.com/gatehouse-io/gatehouse/internal/serve/clouds"
 	"github.com/gatehouse-io/gatehouse/internal/serve/graph"
+	"github.com/gatehouse-io/gatehouse/internal/serve/issuers"
 	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/serve/proxy"
@@ -114,6 +115,8 @@ type outside struct {
 	metadata http.Handler
 	// cluster is where the API server with an azmk8s.io name listens.
 	cluster func(name string) (netip.AddrPort, bool)
+	// issuers answers for the clusters that are issuers of tokens.
+	issuers *issuers.Door
 }
 
 // answer returns who answers for a name of the public cloud.
@@ -173,7 +176,12 @@ func (h *House) serveProxy(ctx context.Context, d doorway, out outside, ca *pki.
 	}
 	certs := &names{ca: ca, now: h.conf.Now, of: make(map[string]*serving)}
 	door := proxy.New(proxy.Config{
-		Answer:      func(name string) (http.Handler, bool) { return d.answer(name) },
+		Answer: func(name string) (http.Handler, bool) {
+			if strings.HasSuffix(name, issuers.Suffix) {
+				return out.issuers.Host(name), true
+			}
+			return d.answer(name)
+		},
 		Certificate: certs.get, Cluster: out.cluster, Metadata: out.metadata, Log: h.conf.Log.With("door", "proxy"),
 	})
 	h.wg.Go(func() {

@@ -30,9 +30,11 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
 	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
+	"github.com/gatehouse-io/gatehouse/internal/serve/issuers"
 	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
+	"github.com/gatehouse-io/gatehouse/internal/token"
 	"github.com/gatehouse-io/gatehouse/internal/trust"
 )
 
@@ -166,7 +168,7 @@ func (h *House) start(ctx, background, follow context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.foreign = trust.New(trust.Config{Private: h.conf.PrivateIssuers, Roots: h.conf.Roots, Log: h.conf.Log.With("part", "trust"), Now: h.conf.Now})
+	h.foreign = trust.New(trust.Config{Local: h.clusterKeys, Private: h.conf.PrivateIssuers, Roots: h.conf.Roots, Log: h.conf.Log.With("part", "trust"), Now: h.conf.Now})
 	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Foreign: h.foreign, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.now, Machine: h.conf.Now})
 	if err != nil {
 		return err
@@ -378,6 +380,11 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		return err
 	}
 
+	issuersDoor, err := issuers.New(issuers.Config{Estates: h.store, Log: log.With("door", "issuers"), Now: h.conf.Now})
+	if err != nil {
+		return err
+	}
+
 	metadata := stage.Shut(rehearsal.IMDS, machines)
 	public := http.NewServeMux()
 	public.Handle(imds.Path, metadata)
@@ -385,16 +392,22 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	public.Handle(imds.Endpoint+"/{$}", metadata)
 	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
 	public.Handle("GET /readyz", serve.Handle(serve.Ready(h.ready()...), options))
+	public.Handle(issuers.Path+"/", issuersDoor.Handler())
 	public.Handle("/gatehouse/", serve.SecurityHeaders(apiDoor.Handler()))
 	public.Handle("/", ours.login)
 
 	cert := &serving{ca: serverCA, leaf: h.leaf(), now: h.conf.Now}
 	h.clusters.webhook, h.clusters.authority = "https://"+reachable(h.conf.WebhookListen), h.conf.Authority
 	return errors.Join(
-		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind, metadata: metadata}, serverCA),
+		h.serveProxy(background, cloud, outside{cluster: h.clusters.behind, metadata: metadata, issuers: issuersDoor}, serverCA),
 		h.answer(background, h.public, stage.Announce(doors(ours, public)), cert, nil),
 		h.answer(background, h.webhooks, webhookMux(stage.Shut(rehearsal.AuthN, authnDoor.Handler()),
 			stage.Shut(rehearsal.Admission, admissionDoor.Handler()), stage.Shut(rehearsal.AuthZ, authzDoor.Handler())), cert, clientCA))
+}
+
+// clusterKeys are the keys of an issuer that is a cluster of this house.
+func (h *House) clusterKeys(issuer string) (token.ForeignKeys, bool) {
+	return issuers.Keys(h.store.Current(), issuer, h.conf.Now())
 }
 
 // checkIssuer refuses an issuer that a federated credential must not name.

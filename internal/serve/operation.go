@@ -151,6 +151,14 @@ func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
 			ops = append(ops, Operation{Action: typeOf[record.Cluster] + "/write", At: scope.Root})
 		}
 		ops = append(ops, toAttach(est, was, next)...)
+		if group, there := est.ResourceGroup(next.NodeGroup()); there && next.NodeResourceGroup != was.NodeResourceGroup {
+			// It is deleted with the cluster.
+			ops = append(ops, operations(est, group, "delete", nil)...)
+		}
+	case resource.Group:
+		if was, ok := old.(resource.Group); ok && next.ManagedBy != was.ManagedBy {
+			ops = append(ops, operations(est, old, "delete", nil)...)
+		}
 	case resource.ManagementGroup, resource.Subscription:
 		moved := underParent(next.Key().Kind, old != nil, parentOf(old), parentOf(next))
 		if old == nil {

@@ -105,6 +105,8 @@ func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 			c.Identity = resource.ControlIdentity{Type: resource.SystemAssigned, Object: identity.ID}
 		}), "AuthorizationFailed"},
 		{"who owns both does an identity of his", ownerRG, cluster(func(c *resource.Cluster) { c.KubeletIdentity = mi }), "ok"},
+		{"nor does he have a group deleted with his cluster that he may not delete", ownerAKS, cluster(func(c *resource.Cluster) { c.NodeResourceGroup = "web" }), "AuthorizationFailed"},
+		{"who may delete it does", ownerRG, cluster(func(c *resource.Cluster) { c.NodeResourceGroup = "web" }), "ok"},
 		{"FED-15: nobody takes the issuer of somebody else for his cluster", ownerRG, cluster(func(c *resource.Cluster) { c.IssuerURL = "https://token.actions.example/" }), "AuthorizationFailed"},
 		{"FED-15: but who rules the house", root, cluster(func(c *resource.Cluster) { c.IssuerURL = "https://token.actions.example/" }), "ok"},
 		{"DIR-14: an object id is of one tenant, for ever", root, put(t, faye), "UpdateNotPermitted"},

@@ -136,6 +136,9 @@ func putGroup(s *session, r *request) (answer, error) {
 	if err := in.into(&next); err != nil {
 		return answer{}, err
 	}
+	if err := s.need(serve.ToPut(s.est, before, next)...); err != nil { // of a manager, more than of tags
+		return answer{}, err
+	}
 	return wrote(exists, !exists || !reflect.DeepEqual(next, old), next, s.groupBody(next)), nil
 }
 
@@ -156,6 +159,9 @@ func patchGroup(s *session, r *request) (answer, error) {
 	}
 	next := old
 	if err := in.into(&next); err != nil {
+		return answer{}, err
+	}
+	if err := s.need(serve.ToPut(s.est, old, next)...); err != nil { // of a manager, more than of tags
 		return answer{}, err
 	}
 	return wrote(true, !reflect.DeepEqual(next, old), next, s.groupBody(next)), nil

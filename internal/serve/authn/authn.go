@@ -218,7 +218,7 @@ func (d *Door) verify(ctx context.Context, est *estate.Snapshot, cluster resourc
 	claims, err := token.Verify(raw, d.conf.Keys(), token.Want{
 		Tenant:    cluster.Tenant,
 		Issuers:   d.conf.Issuers(cluster.Tenant),
-		Audiences: d.conf.TokenAudiences,
+		Audiences: d.tokenAudiences(cluster),
 		Purpose:   token.AccessToken,
 	}, now)
 	if err != nil {
@@ -238,6 +238,15 @@ func (d *Door) verify(ctx context.Context, est *estate.Snapshot, cluster resourc
 		}
 	}
 	return claims.ObjectID, nil
+}
+
+// tokenAudiences are the values of aud that a token for a cluster may carry. One with
+// the legacy integration has an application of its own, and takes no other's tokens.
+func (d *Door) tokenAudiences(cluster resource.Cluster) []string {
+	if app := cluster.LegacySignIn.ServerApp; !app.IsZero() {
+		return []string{app.String(), "spn:" + app.String()}
+	}
+	return d.conf.TokenAudiences
 }
 
 // intersect returns what was asked for and is ours, each once, in the order asked.

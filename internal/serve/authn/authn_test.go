@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/authn"
@@ -175,6 +176,27 @@ func TestWhoATokenIs(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// A cluster with the legacy integration takes tokens for its own application, and
+// for no other (story 20).
+func TestALegacyCluster(t *testing.T) {
+	t.Parallel()
+	k := newKnocker(t)
+	c, _ := k.world.Current().Cluster(servetest.AKS1)
+	c.AzureRBAC, c.LegacySignIn = false, resource.LegacySignIn{ServerApp: servetest.RobotApp, ClientApp: servetest.RobotApp}
+	k.world.Put(c)
+	for audience, want := range map[string]bool{
+		servetest.RobotApp.String(): true, "spn:" + servetest.RobotApp.String(): true, authn.ServerApp: false, "spn:" + authn.ServerApp: false,
+	} {
+		got := k.ask(servetest.AKS1, k.sign(k.access, claims(servetest.Faye, func(c *token.Claims) { c.Audience = audience })))
+		if got.Authenticated != want {
+			t.Errorf("a token for %s: %+v", audience, got)
+		}
+		if got := k.ask(servetest.AKS2, k.sign(k.access, claims(servetest.Faye, func(c *token.Claims) { c.Audience = audience }))); got.Authenticated == want {
+			t.Errorf("the same at a managed cluster: %+v", got)
+		}
 	}
 }
 
