@@ -80,9 +80,16 @@ var readActions = map[vault.Kind]string{
 	vault.Secrets: "secrets/readMetadata/action", vault.Keys: "keys/read", vault.Certificates: "certificates/read",
 }
 
-// routes are all of them.
+// routes are all of them. What is done with a version is done with the newest when
+// none is named: some SDKs then write the path without it, others leave it empty.
 func routes() []route {
 	out := slices.Clone(special)
+	for _, r := range special {
+		if strings.Contains(r.path, "/?/") {
+			r.path = strings.Replace(r.path, "/?/", "/", 1)
+			out = append(out, r)
+		}
+	}
 	for _, kind := range []vault.Kind{vault.Secrets, vault.Keys, vault.Certificates} {
 		fill := strings.NewReplacer("{k}", string(kind), "{s}", readActions[kind])
 		for _, r := range collections {

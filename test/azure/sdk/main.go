@@ -25,6 +25,12 @@ var plays = map[string]play{
 	"identities":  identities,
 	"clusters":    clusters,
 	"lifecycle":   lifecycle,
+
+	"secrets":      secrets,
+	"secret":       secret,
+	"setsecret":    setSecret,
+	"vaultkeys":    vaultKeys,
+	"certificates": certificates,
 }
 
 func main() {
