@@ -104,3 +104,12 @@ func versionOf(program string, ask []string) string {
 	versions.Store(program, v)
 	return v
 }
+
+// TriedShell notes a command line that a shell ran, if it is one program's.
+func TriedShell(t testing.TB, line string) {
+	if strings.ContainsAny(line, "|;&<>`") {
+		return
+	}
+	fields := strings.Fields(line)
+	tried(t, fields[0], fields[1:])
+}
