@@ -175,6 +175,8 @@ var changing = []struct {
 	{regexp.MustCompile(`\b\d+(m\d+)?s\b`), "{age}"},
 }
 
+var columns = regexp.MustCompile(`(\S) {2,}`)
+
 // fixed are ids of the sample estate and of built-in roles: they are the same in
 // every run, and stay in the transcript.
 var fixed = regexp.MustCompile(`^(5b|7e4e35|a0|b0|c0|d0)[0-9a-f]*-0000-4000-8000-|^0{8}-`)
@@ -192,6 +194,8 @@ func (s *transcript) tidy(text string) string {
 			return c.what.ReplaceAllString(m, c.with)
 		})
 	}
+	// The width of a column depends on the ages in it.
+	text = columns.ReplaceAllString(text, "$1  ")
 	return strings.ReplaceAll(text, s.desks[s.who].Home, "{home}")
 }
 

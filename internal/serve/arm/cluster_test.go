@@ -478,7 +478,7 @@ func TestKubeconfigs(t *testing.T) {
 		t.Errorf("an unknown form: %d %s", got.status, got.text)
 	}
 	admin := kubeconfig(t, post(h, "/listClusterAdminCredential"+version), "clusterAdmin")
-	for _, want := range []string{"current-context: New-1-admin\n", "name: clusterAdmin_web_New-1\n", "client-certificate-data: " + cert} {
+	for _, want := range []string{"current-context: New-1\n", "name: clusterAdmin_web_New-1\n", "client-certificate-data: " + cert} {
 		if !strings.Contains(admin, want) {
 			t.Errorf("want %q in\n%s", want, admin)
 		}

@@ -87,7 +87,8 @@ type spelling struct{ result, user, suffix string }
 
 var (
 	userNames    = spelling{"clusterUser", "clusterUser_", ""}
-	adminNames   = spelling{"clusterAdmin", "clusterAdmin_", "-admin"}
+	// az itself puts "-admin" behind the name of a context whose user begins like this.
+	adminNames   = spelling{"clusterAdmin", "clusterAdmin_", ""}
 	monitorNames = spelling{"clusterMonitoringUser", "clusterMonitoringUser_", "-monitoring"}
 )
 
