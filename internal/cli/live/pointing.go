@@ -114,7 +114,7 @@ func names() []string {
 // lines are for a shell: they set the variables, or take them away.
 func (p pointing) lines(set bool) string {
 	var b strings.Builder
-	b.WriteString(`PATH=${PATH#"$GATEHOUSE_SHELL/bin:"}` + "\n")
+	b.WriteString(`PATH=${PATH#"${GATEHOUSE_SHELL-}/bin:"}` + "\n")
 	if !set {
 		fmt.Fprintf(&b, "unset %s\n", strings.Join(names(), " "))
 		return b.String()
