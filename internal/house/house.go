@@ -328,7 +328,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	events := func(_ context.Context, e serve.Event) { trace.Add(e) }
 	log, stage := h.conf.Log, h.stage()
 	authnDoor, err := authn.New(authn.Config{
-		Estates: h.store, Effective: h.store.Effective, Keys: ring.Set, Log: log.With("door", "authn"), Events: events, Now: h.now,
+		Estates: h.store, Effective: h.store.Effective, Keys: ring.Set, Log: log.With("door", "authn"), Events: events, Now: h.now, Machine: h.conf.Now,
 		// Clusters accept tokens of version 1.0 alone, as AKS does.
 		Issuers: h.issuer.IssuersV1,
 		Live:    h.issuer.Live,

@@ -20,6 +20,8 @@ type client struct {
 	firstParty bool
 	// managed is set for a managed identity, which asks for itself alone.
 	managed bool
+	// key names the key that the access token is to be bound to, if any.
+	key string
 	// foreign is what a token of another issuer said by which it showed who it is.
 	foreign token.Foreign
 	// proof is how it showed who it is, as the claims appidacr and azpacr write it.

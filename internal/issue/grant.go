@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/store"
+	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
 // A TokenRequest is what came to a token endpoint. Empty fields were not sent
@@ -36,6 +37,11 @@ type TokenRequest struct {
 	// TokenUse is requested_token_use.
 	UserAssertion Secret
 	TokenUse      string
+
+	// TokenType is token_type, by which a client asks for a token that is bound to
+	// the key that Confirmation, req_cnf, names.
+	TokenType    string
+	Confirmation string
 
 	Source string // where it comes from, to count guesses by
 }
@@ -67,6 +73,23 @@ func (r TokenRequest) For(resource string) bool {
 // api-version stands for.
 func (r TokenRequest) spn() bool { return r.V1 && r.APIVersion == "1.0" }
 
+// boundTo returns the key that the access token is to be bound to, or "".
+func (r TokenRequest) boundTo() (kid string, err error) {
+	switch {
+	case lowerASCII(r.TokenType) == "bearer" || r.TokenType == "" && r.Confirmation == "":
+		return "", nil
+	case r.TokenType != "pop":
+		return "", refuse(invalidRequest, 90015, "'%.32s' is not a supported value of 'token_type'.", r.TokenType)
+	case r.Confirmation == "":
+		return "", errMissing("req_cnf")
+	}
+	kid, err = token.ParseConfirmation(r.Confirmation)
+	if err != nil {
+		return "", refuse(invalidRequest, 90015, "The 'req_cnf' does not name a key by its SHA-256 thumbprint.").because(err)
+	}
+	return kid, nil
+}
+
 // Token answers a token request. It is the one entrance of every grant.
 func (i *Issuer) Token(ctx context.Context, req TokenRequest) (Answer, error) {
 	ans, err := i.token(ctx, req)
@@ -92,10 +115,15 @@ func (i *Issuer) token(ctx context.Context, req TokenRequest) (Answer, error) {
 	default:
 		return Answer{}, refuse(unsupportedGrant, 70003, "The app requested an unsupported grant type '%.100s'.", req.GrantType)
 	}
+	key, err := req.boundTo()
+	if err != nil {
+		return Answer{}, err
+	}
 	c, err := i.authenticate(ctx, est, req, realm)
 	if err != nil {
 		return Answer{}, err
 	}
+	c.key = key
 	switch req.GrantType {
 	case "authorization_code":
 		return i.redeem(ctx, req, realm, c)

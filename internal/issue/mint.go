@@ -22,6 +22,7 @@ type Answer struct {
 	Expires      time.Time
 	Scope        string // "" for an application's own token
 	Resource     string // as it was asked for
+	TokenType    string // of the access token: Bearer or pop
 	RefreshToken string
 	IDToken      string
 	ClientInfo   string // for MSAL: base64url of the user's and the tenant's id
@@ -38,6 +39,10 @@ func (i *Issuer) mint(ctx context.Context, a admitted) (Answer, error) {
 	now := time.Unix(i.now().Unix(), 0).UTC()
 	ans := Answer{IssuedAt: now, Expires: a.end(now), Scope: a.echo, Resource: a.scopes.Resource,
 		Subject: a.subject(), Name: a.name(), Groups: len(a.groups), Revision: a.revision}
+	ans.TokenType = "Bearer"
+	if a.client.key != "" {
+		ans.TokenType = "pop"
+	}
 	var err error
 	if ans.AccessToken, err = i.sign(ctx, a.accessClaims(i.authority, now)); err != nil {
 		return Answer{}, err
@@ -80,7 +85,7 @@ func (a admitted) accessClaims(authority string, now time.Time) token.Claims {
 		Tenant: a.tenant, ObjectID: a.subject(), ID: a.tokenID(),
 		IssuedAt: now, NotBefore: now, Expires: a.end(now),
 		AppID: a.client.id, AppAuth: string(a.client.proof),
-		Groups: a.groups, ACR: "1",
+		Groups: a.groups, ACR: "1", KeyID: a.client.key,
 	}
 	if a.resource.version == 2 {
 		c.Version, c.Issuer, c.Audience = token.V2, IssuerV2(authority, a.tenant.String()), a.resource.app.String()

@@ -68,6 +68,9 @@ type Claims struct {
 
 	// IDType is idtyp: "app" for a token without a user, or "user".
 	IDType string
+	// KeyID is the thumbprint of the client's key that an access token is good with
+	// alone: the kid in cnf. Empty for a bearer token.
+	KeyID string
 	// Nonce is what the client sent to recognise its ID token: nonce.
 	Nonce string
 	// Capabilities are those of the client: xms_cc.
@@ -105,6 +108,8 @@ func (c Claims) check() error {
 		return bad("appid or azp", c.AppID)
 	case c.AppAuth != "" && (c.AppID.IsZero() || c.AppAuth != "0" && c.AppAuth != "1" && c.AppAuth != "2"):
 		return bad("appidacr or azpacr", c.AppAuth)
+	case c.KeyID != "" && (c.Use != AccessToken || !isID(c.KeyID)):
+		return bad("cnf", c.KeyID)
 	case c.IDType != "" && c.IDType != "app" && c.IDType != "user":
 		return bad("idtyp", c.IDType)
 	case c.Overage != "" && !isID(c.Overage):

@@ -1,11 +1,12 @@
 // Package token signs and verifies JSON Web Tokens (RFC 7519) as values: given
 // the keys and the instant, the answer is the same every time.
 //
-// Four sorts of token come in here, each through a door of its own:
+// Each sort of token comes in through a door of its own:
 //
 //   - Verify: access and ID tokens of this house, in the shapes of Entra ID;
 //   - VerifyForeign: tokens of other issuers, for federated credentials;
 //   - VerifyAssertion: what a client signs with its certificate to log in;
+//   - VerifyPoP: an access token inside of a request that its holder signed;
 //   - Peek: what an unverified token says about itself, to choose among keys.
 //
 // A token has exactly one spelling that is accepted, its algorithm is that of
@@ -59,6 +60,8 @@ var (
 	ErrAudience = fmt.Errorf("%w: wrong audience", ErrInvalid)
 	// ErrAudiences means that a foreign token is not for exactly one audience.
 	ErrAudiences = fmt.Errorf("%w: not one audience", ErrMalformed)
+	// ErrBound means that it is good in a request signed by its holder's key alone.
+	ErrBound = fmt.Errorf("%w: bound to a key", ErrInvalid)
 	// ErrExpired means that it is not valid at this instant: expired, not yet
 	// valid, or valid for longer than any token may be.
 	ErrExpired = fmt.Errorf("%w: outside its time", ErrInvalid)
@@ -78,9 +81,18 @@ type Want struct {
 }
 
 // Verify returns the claims of a token of this house, if it was signed by a key
-// of the wanted tenant and purpose that is valid now, and is itself valid now.
-// Every error wraps ErrInvalid and comes with zero Claims.
+// of the wanted tenant and purpose that is valid now, and is itself valid now. A
+// token that is bound to a client's key is refused: see VerifyPoP. Every error
+// wraps ErrInvalid and comes with zero Claims.
 func Verify(raw string, keys KeySet, want Want, now time.Time) (Claims, error) {
+	claims, err := verify(raw, keys, want, now)
+	if err == nil && claims.KeyID != "" {
+		return Claims{}, ErrBound
+	}
+	return claims, err
+}
+
+func verify(raw string, keys KeySet, want Want, now time.Time) (Claims, error) {
 	jws, err := split(raw)
 	if err != nil {
 		return Claims{}, err

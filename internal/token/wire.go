@@ -28,6 +28,7 @@ type wire struct {
 	AuthTime          date                   `json:"auth_time,omitzero"`
 	AZP               text                   `json:"azp,omitzero"`
 	AZPACR            text                   `json:"azpacr,omitzero"`
+	Confirmation      jsontext.Value         `json:"cnf,omitzero"`
 	FamilyName        text                   `json:"family_name,omitzero"`
 	GivenName         text                   `json:"given_name,omitzero"`
 	Groups            list                   `json:"groups,omitzero"`
@@ -63,7 +64,7 @@ type claimSource struct {
 const source = "src1"
 
 var claimMembers = []string{
-	"aud", "iss", "iat", "nbf", "exp", "_claim_names", "_claim_sources", "acr", "amr", "appid", "appidacr", "auth_time", "azp", "azpacr",
+	"aud", "iss", "iat", "nbf", "exp", "_claim_names", "_claim_sources", "acr", "amr", "appid", "appidacr", "auth_time", "azp", "azpacr", "cnf",
 	"family_name", "given_name", "groups", "idtyp", "name", "nonce", "oid", "preferred_username", "roles", "scp", "sub", "tid",
 	"unique_name", "upn", "uti", "ver", "xms_cc", "token_use",
 }
@@ -89,6 +90,13 @@ func (c Claims) MarshalJSON() ([]byte, error) {
 	} else {
 		w.AZP, w.AZPACR = text(c.AppID.String()), text(c.AppAuth)
 		w.PreferredUsername = text(c.Username)
+	}
+	if c.KeyID != "" {
+		cnf, err := json.Marshal(bound{ID: text(c.KeyID)})
+		if err != nil {
+			return nil, err
+		}
+		w.Confirmation = cnf
 	}
 	switch {
 	case len(c.Groups) > MaxGroups, len(c.Groups) == 0 && c.Overage != "":
@@ -126,6 +134,13 @@ func parseClaims(payload []byte) (Claims, error) {
 			return Claims{}, fmt.Errorf("%w: claims of version 1 in version 2", ErrMalformed)
 		}
 		app, c.AppAuth, c.Username = w.AZP, string(w.AZPACR), string(w.PreferredUsername)
+	}
+	if w.Confirmation != nil {
+		cnf, err := parseBound(w.Confirmation)
+		if err != nil {
+			return Claims{}, fmt.Errorf("cnf: %w", err)
+		}
+		c.KeyID = string(cnf.ID)
 	}
 	if w.Scopes != "" {
 		c.Scopes = strings.Split(string(w.Scopes), " ")

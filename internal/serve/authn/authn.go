@@ -65,11 +65,15 @@ type Config struct {
 	Log             *slog.Logger                       // nil means no log
 	Events          func(context.Context, serve.Event) // nil means that nobody listens
 	Now             func() time.Time                   // nil means time.Now
+	// Machine is the clock that clients share, by which they date what they sign; nil
+	// means Now.
+	Machine func() time.Time
 }
 
 // A Door answers TokenReviews. It is safe for concurrent use.
 type Door struct {
-	conf Config
+	conf   Config
+	nonces nonces
 }
 
 // New checks a configuration and returns the door.
@@ -95,10 +99,13 @@ func New(conf Config) (*Door, error) {
 	if conf.Now == nil {
 		conf.Now = time.Now
 	}
+	if conf.Machine == nil {
+		conf.Machine = conf.Now
+	}
 	if conf.Effective == nil {
 		conf.Effective = func(est *estate.Snapshot) *estate.Snapshot { return est }
 	}
-	return &Door{conf}, nil
+	return &Door{conf: conf}, nil
 }
 
 // Handler serves the paths {serve.ClusterPrefix}{cluster}/tokenreview.
@@ -215,7 +222,7 @@ func (d *Door) verify(ctx context.Context, est *estate.Snapshot, cluster resourc
 	if raw == "" {
 		return principal.ID{}, record.Invalid("the review carries no token")
 	}
-	claims, err := token.Verify(raw, d.conf.Keys(), token.Want{
+	claims, err := d.claims(raw, cluster, token.Want{
 		Tenant:    cluster.Tenant,
 		Issuers:   d.conf.Issuers(cluster.Tenant),
 		Audiences: d.tokenAudiences(cluster),

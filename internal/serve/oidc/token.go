@@ -54,7 +54,8 @@ func (d *Door) token(version int) serve.Handler {
 			Code: issue.NewSecret(f["code"]), RedirectURI: f["redirect_uri"], Verifier: issue.NewSecret(f["code_verifier"]),
 			DeviceCode: issue.NewSecret(f["device_code"]), RefreshToken: issue.NewSecret(f["refresh_token"]),
 			Username: f["username"], Password: issue.NewSecret(f["password"]),
-			UserAssertion: issue.NewSecret(f["assertion"]), TokenUse: f["requested_token_use"], Source: source(r),
+			UserAssertion: issue.NewSecret(f["assertion"]), TokenUse: f["requested_token_use"],
+			TokenType: f["token_type"], Confirmation: f["req_cnf"], Source: source(r),
 		}
 		if d.tokens != nil {
 			if err := d.tokens(w, r, req); err != nil {
@@ -78,13 +79,13 @@ func (d *Door) token(version int) serve.Handler {
 		left := int64(ans.Expires.Sub(d.issuer.Now()).Seconds())
 		if version == 2 {
 			return serve.JSON(w, http.StatusOK, answerV2{
-				TokenType: "Bearer", Scope: ans.Scope, ExpiresIn: left, ExtExpiresIn: left,
+				TokenType: ans.TokenType, Scope: ans.Scope, ExpiresIn: left, ExtExpiresIn: left,
 				AccessToken: ans.AccessToken, RefreshToken: ans.RefreshToken, IDToken: ans.IDToken, ClientInfo: ans.ClientInfo,
 			})
 		}
 		in := strconv.FormatInt(left, 10)
 		return serve.JSON(w, http.StatusOK, answerV1{
-			TokenType: "Bearer", Scope: ans.Scope, ExpiresIn: in, ExtExpiresIn: in,
+			TokenType: ans.TokenType, Scope: ans.Scope, ExpiresIn: in, ExtExpiresIn: in,
 			ExpiresOn: strconv.FormatInt(ans.Expires.Unix(), 10), NotBefore: strconv.FormatInt(ans.IssuedAt.Unix(), 10), Resource: ans.Resource,
 			AccessToken: ans.AccessToken, RefreshToken: ans.RefreshToken, IDToken: ans.IDToken, ClientInfo: ans.ClientInfo,
 		})

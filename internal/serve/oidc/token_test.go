@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -359,4 +360,60 @@ func TestForgedHostsChangeNothing(t *testing.T) {
 			t.Errorf("%s depends on headers", path)
 		}
 	}
+}
+
+// JWT-32: a client asks for a token that is good with its own key alone. Nobody but
+// a cluster takes it, and only in a request that the client signed.
+func TestTokensBoundToAKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := tokenPath(tenantA.ID.String())
+	kid := base64.RawURLEncoding.EncodeToString(make([]byte, 32))
+	cnf := base64.RawURLEncoding.EncodeToString([]byte(`{"kid":"` + kid + `","xms_ksl":"sw"}`))
+	for name, f := range map[string]url.Values{"a secret": clientCredentials(w), "a password": ropc("scope", aksScope)} {
+		r := w.post(path, with(f, "token_type", "pop", "req_cnf", cnf))
+		if r.Status != http.StatusOK || r.Body["token_type"] != "pop" {
+			t.Fatalf("%s: %d %s", name, r.Status, r.Raw)
+		}
+		if _, err := w.check(r.Access, token.AccessToken, aks); !errors.Is(err, token.ErrBound) {
+			t.Errorf("%s: as a bearer token: %v", name, err)
+		}
+		if _, payload, _ := strings.Cut(r.Access, "."); !strings.Contains(decodePart(t, payload), `"cnf":{"kid":"`+kid+`"}`) {
+			t.Errorf("%s: %s", name, decodePart(t, payload))
+		}
+		if r.Refresh != "" { // what is bound is what is asked for, each time
+			r = w.post(path, form("grant_type", "refresh_token", "client_id", az, "refresh_token", r.Refresh, "scope", aksScope))
+			if r.Body["token_type"] != "Bearer" {
+				t.Errorf("a refresh: %s", r.Raw)
+			}
+			w.verify(r.Access, aks)
+		}
+	}
+	mine := w.post(path, ropc("scope", web.AppID.String()+"/.default", "token_type", "pop", "req_cnf", cnf))
+	if r := w.post(path, onBehalf(w, mine.Access)); mine.Access == "" || r.Error != "invalid_grant" {
+		t.Errorf("on behalf of somebody: %s", r.Raw)
+	}
+	for law, f := range map[string]url.Values{
+		"no key":            with(clientCredentials(w), "token_type", "pop"),
+		"no type":           with(clientCredentials(w), "req_cnf", cnf),
+		"another type":      with(clientCredentials(w), "token_type", "ssh-cert", "req_cnf", cnf),
+		"no base64url":      with(clientCredentials(w), "token_type", "pop", "req_cnf", `{"kid":"`+kid+`"}`),
+		"no thumbprint":     with(clientCredentials(w), "token_type", "pop", "req_cnf", base64.RawURLEncoding.EncodeToString([]byte(`{"kid":"x"}`))),
+		"a key instead":     with(clientCredentials(w), "token_type", "pop", "req_cnf", base64.RawURLEncoding.EncodeToString([]byte(`{"jwk":{}}`))),
+		"a key of 1,000 KB": with(clientCredentials(w), "token_type", "pop", "req_cnf", strings.Repeat("A", 2000)),
+	} {
+		if r := w.post(path, f); r.Status != http.StatusBadRequest || r.Error != "invalid_request" || r.Access != "" {
+			t.Errorf("%s: %d %s", law, r.Status, r.Raw)
+		}
+	}
+}
+
+func decodePart(t *testing.T, rest string) string {
+	t.Helper()
+	part, _, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
