@@ -67,6 +67,24 @@ func passwordOp(user principal.ID, password string, now time.Time, temporary boo
 	return put(storedPassword{Hash: hashPassword(password), Changed: now, MustChange: temporary}, time.Time{}, nil, bucketPassword, user.String())
 }
 
+// ReplaceOp returns the op that makes the user of a password choose another when he
+// signs in next, or no longer makes him. The error is store.ErrNotFound for a user
+// without a password.
+func ReplaceOp(ctx context.Context, state interface {
+	Private(ctx context.Context, bucket string, id ...string) (store.PrivateItem, error)
+}, user principal.ID, must bool) (store.PrivateOp, error) {
+	item, err := state.Private(ctx, bucketPassword, user.String())
+	if err != nil {
+		return store.PrivateOp{}, err
+	}
+	var stored storedPassword
+	if err := record.Unmarshal(item.Value, &stored); err != nil {
+		return store.PrivateOp{}, fmt.Errorf("read %s: %w", bucketPassword, err)
+	}
+	stored.MustChange = must
+	return put(stored, time.Time{}, &item.Rev, bucketPassword, user.String())
+}
+
 // ChangePassword sets a user's password, and ends every session and refresh token
 // of the user, all in one transaction.
 func (i *Issuer) ChangePassword(ctx context.Context, by, user principal.ID, password string) error {
@@ -93,24 +111,62 @@ func (i *Issuer) ChangePassword(ctx context.Context, by, user principal.ID, pass
 
 // SignIn checks a user's name and password. Whoever does not know the password
 // learns nothing about the name: an unknown name costs the same time, counts the
-// same, and gets the same answer. Source is where the attempt comes from.
+// same, and gets the same answer. Source is where the attempt comes from. A
+// password that somebody else chose signs nobody in: see Replace.
 func (i *Issuer) SignIn(ctx context.Context, realm Realm, name string, password Secret, source string) (Identity, error) {
+	who, temporary, err := i.checkUser(ctx, realm, name, password, source)
+	if err == nil && temporary {
+		return Identity{}, refuse(invalidGrant, MustReplace, "The password is expired.")
+	}
+	return who, err
+}
+
+// MustReplace is the code of an Error about the right password of a user who must
+// choose another before he signs in.
+const MustReplace = 50055
+
+// Replace signs a user in who chooses a new password, in one step: every session
+// and refresh token from before ends.
+func (i *Issuer) Replace(ctx context.Context, realm Realm, name string, password, next Secret, source string) (Identity, error) {
+	who, _, err := i.checkUser(ctx, realm, name, password, source)
+	if err != nil {
+		return Identity{}, err
+	}
+	if next.Reveal() == password.Reveal() {
+		return Identity{}, refuse(invalidGrant, MustReplace, "The new password must be another one.")
+	}
+	var changed error
+	if err := i.passwords.do(ctx, func() { changed = i.ChangePassword(ctx, who.User, who.User, next.Reveal()) }); err != nil {
+		return Identity{}, err
+	}
+	switch {
+	case errors.Is(changed, record.ErrInvalid):
+		return Identity{}, refuse(invalidGrant, MustReplace, "The new password must have %d to %d bytes, and no blanks at its ends.", minPassword, maxPassword)
+	case changed != nil:
+		return Identity{}, errUnavailable(changed)
+	}
+	who.SignedIn = i.now()
+	return who, nil
+}
+
+// checkUser checks a name and a password, and reports whether it is one to replace.
+func (i *Issuer) checkUser(ctx context.Context, realm Realm, name string, password Secret, source string) (who Identity, temporary bool, err error) {
 	if name == "" || password.IsZero() {
-		return Identity{}, errCredentials()
+		return Identity{}, false, errCredentials()
 	}
 	if len(name) > 256 || len(password.Reveal()) > maxPassword {
-		return Identity{}, errCredentials()
+		return Identity{}, false, errCredentials()
 	}
 	canonical, err := directory.CanonicalUPN(name)
 	if err != nil {
 		canonical = "" // nobody, but he is counted and costs like anybody
 	}
 	if err := i.reserve(ctx, source, canonical); err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
 	est, err := i.estate()
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
 	user, hash := directory.User{}, i.dummy
 	if u, ok := est.UserByName(canonical); ok && realm.Admits(u.Tenant) {
@@ -118,23 +174,23 @@ func (i *Issuer) SignIn(ctx context.Context, realm Realm, name string, password 
 		_, err := i.load(ctx, &stored, bucketPassword, u.ID.String())
 		switch {
 		case err == nil:
-			user, hash = u, stored.Hash
+			user, hash, temporary = u, stored.Hash, stored.MustChange
 		case !errors.Is(err, errAbsent):
-			return Identity{}, err
+			return Identity{}, false, err
 		}
 	}
 	right := false
 	if err := i.passwords.do(ctx, func() { right = checkPassword(hash, password.Reveal()) }); err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
 	if !right || user.ID.IsZero() {
-		return Identity{}, i.countFailure(ctx, source, errCredentials())
+		return Identity{}, false, i.countFailure(ctx, source, errCredentials())
 	}
-	who := Identity{Tenant: user.Tenant, User: user.ID, SignedIn: i.now(), Methods: []string{"pwd"}}
+	who = Identity{Tenant: user.Tenant, User: user.ID, SignedIn: i.now(), Methods: []string{"pwd"}}
 	if _, err := person(i.state.Current(), who); err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
-	return who, i.forgive(ctx, canonical)
+	return who, temporary, i.forgive(ctx, canonical)
 }
 
 func hashPassword(password string) string {

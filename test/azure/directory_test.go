@@ -63,6 +63,10 @@ func TestAzUsersAndGroups(t *testing.T) {
 		t.Errorf("after az ad user update: %q", got)
 	}
 
+	// Who was given a password chooses another one first.
+	desk.Az(t, "ad", "user", "update", "--id", id, "--account-enabled", "true", "--password", "given by the boss", "--force-change-password-next-sign-in", "true")
+	wantLine(t, house.Desk(t).Run(t, "az", "login", "-u", "ana@teknews.cloud", "-p", "given by the boss", "--allow-no-subscriptions"), 1, `ERROR: AADSTS50055: The password is expired\.`)
+
 	// Groups. A nickname that is not the name makes no second group.
 	group := one(desk, t, "id", "ad", "group", "create", "--display-name", "crew", "--mail-nickname", "the-crew", "--description", "all of us")
 	if again := one(desk, t, "id", "ad", "group", "create", "--display-name", "crew", "--mail-nickname", "the-crew"); again != group {

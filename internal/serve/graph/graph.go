@@ -44,6 +44,7 @@ type state interface {
 	Current() *estate.Snapshot
 	Fresh(now time.Time) error
 	Commit(ctx context.Context, c store.Change) (int64, error)
+	Private(ctx context.Context, bucket string, id ...string) (store.PrivateItem, error)
 	PrivateList(ctx context.Context, bucket string, idPrefix ...string) ([]store.PrivateItem, error)
 }
 

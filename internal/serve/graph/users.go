@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,7 +17,7 @@ import (
 
 // A profile is what a passwordProfile says.
 type profile struct {
-	password string
+	password string // empty leaves the one there is
 	// change is set for a password that must be replaced at the next sign-in.
 	change bool
 }
@@ -28,12 +30,13 @@ func (b *body) profile() *profile {
 	}
 	var p profile
 	var ok bool
+	_, hasChange := in.members["forceChangePasswordNextSignIn"]
 	p.password, ok = in.text("password")
 	p.change = in.flag("forceChangePasswordNextSignIn", false)
 	if in.flag("forceChangePasswordNextSignInWithMfa", false) {
 		in.err = bad("forceChangePasswordNextSignInWithMfa must be false: there is no second factor here.")
 	}
-	if !ok && in.err == nil {
+	if (!ok || p.password == "") && (ok || !hasChange) && in.err == nil {
 		in.err = required("password", "PasswordProfile")
 	}
 	if err := in.done(); err != nil && b.err == nil {
@@ -42,8 +45,16 @@ func (b *body) profile() *profile {
 	return &p
 }
 
-func (p *profile) op(user principal.ID, s *session) (store.PrivateOp, error) {
-	if p.change {
+// passwordOp returns the op that makes a user's password what the profile says.
+func (d *Door) passwordOp(ctx context.Context, s *session, user principal.ID, p *profile) (store.PrivateOp, error) {
+	switch {
+	case p.password == "":
+		op, err := issue.ReplaceOp(ctx, d.conf.State, user, p.change)
+		if errors.Is(err, store.ErrNotFound) {
+			err = bad("The user has no password that could be replaced.")
+		}
+		return op, err
+	case p.change:
 		return issue.TemporaryPasswordOp(user, p.password, s.now)
 	}
 	return issue.PasswordOp(user, p.password, s.now)
@@ -112,14 +123,14 @@ func (d *Door) createUser(w http.ResponseWriter, r *http.Request, s *session) er
 	if err := b.done(); err != nil {
 		return err
 	}
-	if password == nil {
+	if password == nil || password.password == "" {
 		return required("passwordProfile", "User")
 	}
 	u := directory.User{ID: principal.NewID(), Tenant: s.tenant}
 	if err := set(&u); err != nil {
 		return err
 	}
-	op, err := password.op(u.ID, s)
+	op, err := d.passwordOp(r.Context(), s, u.ID, password)
 	if err != nil {
 		return err
 	}
@@ -188,7 +199,9 @@ func (d *Door) updateUser(w http.ResponseWriter, r *http.Request, s *session) er
 			}
 		}
 		if password != nil {
-			next.TokensValidFrom = s.now
+			if password.password != "" {
+				next.TokensValidFrom = s.now
+			}
 			if o.id != s.caller.ID { // who sets a password can be its user (DIR-13)
 				if err := s.needAll(serve.ToGive(s.est, o.id, o.id)); err != nil {
 					return nil, err
@@ -204,7 +217,7 @@ func (d *Door) updateUser(w http.ResponseWriter, r *http.Request, s *session) er
 	var private []store.PrivateOp
 	why := "user changed"
 	if password != nil {
-		op, err := password.op(ops[0].Put.(directory.User).ID, s)
+		op, err := d.passwordOp(r.Context(), s, ops[0].Put.(directory.User).ID, password)
 		if err != nil {
 			return err
 		}

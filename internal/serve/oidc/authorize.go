@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -107,7 +108,7 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, a attempt) error {
 	if ok {
 		return d.showAccount(w, a, s)
 	}
-	return d.showSignIn(w, http.StatusOK, a, a.hint, "")
+	return d.showSignIn(w, a, a.hint)
 }
 
 // decide acts on what a person did with one of the pages.
@@ -121,7 +122,7 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request, a attempt, q value
 	case "cancel":
 		return d.refuse(w, r, a, &issue.Error{OAuth: "access_denied", Code: 65004, Text: "User declined to sign in to the app."})
 	case "other":
-		return d.showSignIn(w, http.StatusOK, a, "", "")
+		return d.showSignIn(w, a, "")
 	case "continue":
 		s, ok, err := d.current(r.Context(), r, a)
 		if err != nil {
@@ -129,15 +130,17 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request, a attempt, q value
 		}
 		if !ok || f["user"] != s.User.ID.String() {
 			// Somebody else has signed in since the page was shown.
-			return d.showSignIn(w, http.StatusOK, a, "", "")
+			return d.showSignIn(w, a, "")
 		}
 		return d.grant(w, r, a, s.Identity)
 	}
-	who, err := d.issuer.SignIn(r.Context(), a.Realm, f["username"], issue.NewSecret(f["password"]), source(r))
+	who, err := d.signIn(r, a.Realm, f)
 	if err != nil {
 		d.refused(issue.TokenRequest{GrantType: "sign-in page", Username: f["username"]}, err)
 		if text, ok := friendly(err); ok {
-			return d.showSignIn(w, known(err).Status, a, f["username"], text)
+			return render(w, known(err).Status, signInPage, page{
+				Title: "Sign in", Action: a.self, Ticket: a.ticket, App: a.ClientName, Name: f["username"], Message: text, Replace: mustReplace(err),
+			}, a.RedirectURI)
 		}
 		return err
 	}
@@ -152,10 +155,35 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request, a attempt, q value
 	return d.grant(w, r, a, who)
 }
 
-func (d *Door) showSignIn(w http.ResponseWriter, status int, a attempt, name, message string) error {
-	return render(w, status, signInPage, page{
-		Title: "Sign in", Action: a.self, Ticket: a.ticket, App: a.ClientName, Name: name, Message: message,
-	}, a.RedirectURI)
+func (d *Door) showSignIn(w http.ResponseWriter, a attempt, name string) error {
+	return render(w, http.StatusOK, signInPage, page{Title: "Sign in", Action: a.self, Ticket: a.ticket, App: a.ClientName, Name: name}, a.RedirectURI)
+}
+
+// signIn signs a person in by what a form says: a name and a password, and a new
+// password where the one before must be replaced.
+func (d *Door) signIn(r *http.Request, realm issue.Realm, f values) (issue.Identity, error) {
+	password := issue.NewSecret(f["password"])
+	if f["new_password"] == "" && f["new_password_again"] == "" {
+		who, err := d.issuer.SignIn(r.Context(), realm, f["username"], password, source(r))
+		if mustReplace(err) {
+			err = badReplacement("Somebody else chose your password. Type it again, and choose a new one.")
+		}
+		return who, err
+	}
+	if f["new_password"] != f["new_password_again"] {
+		return issue.Identity{}, badReplacement("The two new passwords are not the same.")
+	}
+	return d.issuer.Replace(r.Context(), realm, f["username"], password, issue.NewSecret(f["new_password"]), source(r))
+}
+
+func badReplacement(text string) error {
+	return &issue.Error{OAuth: "invalid_grant", Code: issue.MustReplace, Status: http.StatusBadRequest, Text: text}
+}
+
+// mustReplace reports whether a person has to choose a new password.
+func mustReplace(err error) bool {
+	var e *issue.Error
+	return errors.As(err, &e) && e.Code == issue.MustReplace
 }
 
 func (d *Door) showAccount(w http.ResponseWriter, a attempt, s issue.Session) error {

@@ -43,7 +43,7 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) error {
 		}
 		return d.show(w, r, http.StatusOK, donePage, page{Title: "Sign-in refused", App: found.ClientName, Message: "You have refused the sign-in. You may now close this window."})
 	case "approve":
-		who, err := d.issuer.SignIn(r.Context(), found.Realm, f["username"], issue.NewSecret(f["password"]), source(r))
+		who, err := d.signIn(r, found.Realm, f)
 		if err == nil {
 			err = d.issuer.ApproveDevice(r.Context(), found, who)
 		}
@@ -53,14 +53,15 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			d.refused(issue.TokenRequest{GrantType: "device page", Username: f["username"]}, err)
 			if text, ok := friendly(err); ok {
-				return d.showConfirm(w, r, known(err).Status, found, f["username"], text)
+				return d.show(w, r, known(err).Status, confirmPage, page{Title: "Sign in on another device", Code: found.UserCode, App: found.ClientName,
+					Name: f["username"], Message: text, Replace: mustReplace(err)})
 			}
 			return err
 		}
 		return d.show(w, r, http.StatusOK, donePage, page{Title: "You're signed in", App: found.ClientName,
 			Message: "You have signed in to the " + found.ClientName + " application on your device. You may now close this window."})
 	}
-	return d.showConfirm(w, r, http.StatusOK, found, "", "")
+	return d.show(w, r, http.StatusOK, confirmPage, page{Title: "Sign in on another device", Code: found.UserCode, App: found.ClientName})
 }
 
 // tooLate is for whoever comes second: the code has its terminal state.
@@ -73,10 +74,6 @@ func (d *Door) tooLate(w http.ResponseWriter, r *http.Request, err error) error 
 
 func (d *Door) showCode(w http.ResponseWriter, r *http.Request, status int, typed, message string) error {
 	return d.show(w, r, status, devicePage, page{Title: "Enter code", Code: typed, Message: message})
-}
-
-func (d *Door) showConfirm(w http.ResponseWriter, r *http.Request, status int, found issue.PendingDevice, name, message string) error {
-	return d.show(w, r, status, confirmPage, page{Title: "Sign in on another device", Code: found.UserCode, App: found.ClientName, Name: name, Message: message})
 }
 
 // show renders a page whose form comes back to where it is.

@@ -56,9 +56,11 @@ type page struct {
 	User   string // who is signed in
 	UserID string
 	Name   string // what was typed as user name
-	Code   string // the user code
-	Fields []field
-	Detail string // for the error page
+	// Replace is set where a new password has to be chosen.
+	Replace bool
+	Code    string // the user code
+	Fields  []field
+	Detail  string // for the error page
 }
 
 type field struct{ Name, Value string }
@@ -146,7 +148,7 @@ func friendly(err error) (string, bool) {
 		return "Your account is disabled.", true
 	case 90055:
 		return "Too many people are signing in at the moment. Try again in a few seconds.", true
-	case 50020, 50034, 50105, 50173:
+	case issue.MustReplace, 50020, 50034, 50105, 50173:
 		return e.Text, true
 	}
 	return "", false

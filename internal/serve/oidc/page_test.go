@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/store"
 )
 
 // allPages returns one of every page, by name.
@@ -24,6 +25,9 @@ func allPages(w *world) map[string]reply {
 		"device GET":   b.get("/device?user_code=x"),
 	}
 	pages["wrong password"] = b.submit(pages["sign in"], "username", faye.UserPrincipalName, "password", "wrong horse", "action", "signin")
+	w.temporary()
+	pages["must replace"] = b.submit(pages["sign in"], "username", faye.UserPrincipalName, "password", given, "action", "signin")
+	w.private(func() store.PrivateOp { op := sharedPassword(w.t); op.ID = []string{faye.ID.String()}; return op }())
 	pages["form post"] = b.submit(b.get(authorizePath(with(authorizeQuery(), "response_mode", "form_post"))), "username", faye.UserPrincipalName, "password", password, "action", "signin")
 	pages["account"] = b.get(authorizePath(authorizeQuery()))
 	pages["logout"] = b.get("/common/oauth2/v2.0/logout")
