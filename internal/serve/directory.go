@@ -236,20 +236,34 @@ func ToActAs(est *estate.Snapshot, app directory.AppID) []Operation {
 	return ops
 }
 
-// goesWith reports whether a record only says something about what is deleted,
-// so that nobody has to be asked for it: who owned it, or was owned by it, and
-// who had a role for it alone.
-func goesWith(est *estate.Snapshot, deleted record.Key, r record.Record) bool {
+// Gone are the objects of directories that one change deletes.
+type Gone map[principal.ID]bool
+
+// Note takes in a record that is deleted.
+func (g Gone) Note(r record.Record) {
+	switch r := r.(type) {
+	case directory.User:
+		g[r.ID] = true
+	case directory.Group:
+		g[r.ID] = true
+	case directory.Application:
+		g[r.ID] = true
+	case directory.ServicePrincipal:
+		g[r.ID] = true
+	case directory.ManagedIdentity:
+		g[r.ID] = true
+	}
+}
+
+// Takes reports whether a record only says something about what is deleted, so that
+// nobody has to be asked for it: who owned it, or was owned by it, and who had a
+// role for it alone.
+func (g Gone) Takes(r record.Record) bool {
 	switch r := r.(type) {
 	case directory.Ownership:
-		return true
+		return g[r.Object] || g[r.Owner]
 	case directory.RoleAssignment:
-		obj, ok := est.Get(deleted)
-		if !ok || r.Object.IsZero() {
-			return false
-		}
-		_, at := objectPlace(est, r.Object)
-		return at == placeOf(est, obj) && r.Principal != r.Object
+		return g[r.Object]
 	}
 	return false
 }

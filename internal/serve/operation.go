@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -317,10 +318,15 @@ func Unclaimed(est *estate.Snapshot, next record.Record) error {
 // Deletion returns the ops that delete the record with a key and, if asked for,
 // all that makes no sense without it, and what the caller must be allowed for
 // each. An error is estate.ErrNotFound.
-func Deletion(est *estate.Snapshot, first record.Key, dependents bool) ([]estate.Op, []Operation, error) {
+func Deletion(est *estate.Snapshot, key record.Key, dependents bool) ([]estate.Op, []Operation, error) {
+	return DeletionWith(est, key, dependents, nil)
+}
+
+// DeletionWith is Deletion in a change that also deletes the objects in gone.
+func DeletionWith(est *estate.Snapshot, key record.Key, dependents bool, gone Gone) ([]estate.Op, []Operation, error) {
 	seen := make(map[record.Key]bool)
 	var ops []estate.Op
-	var needs []Operation
+	var recs []record.Record
 	var walk func(key record.Key) error
 	walk = func(key record.Key) error {
 		if seen[key] {
@@ -331,10 +337,7 @@ func Deletion(est *estate.Snapshot, first record.Key, dependents bool) ([]estate
 		if !ok {
 			return fmt.Errorf("delete %s: %w", key, estate.ErrNotFound)
 		}
-		if key == first || !goesWith(est, first, old) {
-			needs = append(needs, ToDelete(est, old)...)
-		}
-		ops = append(ops, estate.Op{Delete: key})
+		ops, recs = append(ops, estate.Op{Delete: key}), append(recs, old)
 		if !dependents {
 			return nil
 		}
@@ -345,8 +348,19 @@ func Deletion(est *estate.Snapshot, first record.Key, dependents bool) ([]estate
 		}
 		return nil
 	}
-	if err := walk(first); err != nil {
+	if err := walk(key); err != nil {
 		return nil, nil, err
+	}
+	all := Gone{}
+	maps.Copy(all, gone)
+	for _, r := range recs {
+		all.Note(r)
+	}
+	var needs []Operation
+	for _, r := range recs {
+		if !all.Takes(r) {
+			needs = append(needs, ToDelete(est, r)...)
+		}
 	}
 	return ops, needs, nil
 }

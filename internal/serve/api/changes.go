@@ -35,8 +35,9 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 			len(in.Ops), maxOps))
 	}
 	c := store.Change{By: s.caller.ID, Why: in.Why, Base: s.est}
+	gone := s.gone(in.Ops)
 	for i, op := range in.Ops {
-		ops, err := s.authorise(op)
+		ops, err := s.authorise(op, gone)
 		if err != nil {
 			return fmt.Errorf("op %d: %w", i, err)
 		}
@@ -51,7 +52,7 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 		again := *s
 		again.est = now
 		for i, op := range in.Ops {
-			if _, err := again.authorise(op); err != nil {
+			if _, err := again.authorise(op, again.gone(in.Ops)); err != nil {
 				return fmt.Errorf("op %d: %w", i, err)
 			}
 		}
@@ -118,13 +119,26 @@ func once(ops []estate.Op) []estate.Op {
 	return kept
 }
 
+// gone are the objects that some ops delete.
+func (s *session) gone(ops []wire.Op) serve.Gone {
+	gone := serve.Gone{}
+	for _, op := range ops {
+		if op.Delete != nil && len(op.Delete.Parts) <= len(record.Key{}.Parts) {
+			if r, ok := s.est.Get(record.KeyOf(op.Delete.Kind, op.Delete.Parts...)); ok {
+				gone.Note(r)
+			}
+		}
+	}
+	return gone
+}
+
 // authorise returns what an op comes to, if the caller may do all of it.
-func (s *session) authorise(op wire.Op) ([]estate.Op, error) {
+func (s *session) authorise(op wire.Op, gone serve.Gone) ([]estate.Op, error) {
 	switch {
 	case op.Put != nil && op.Delete == nil:
 		return s.put(op.Put)
 	case op.Delete != nil && op.Put == nil:
-		return s.delete(op.Delete)
+		return s.delete(op.Delete, gone)
 	}
 	return nil, record.Invalid("an op puts or deletes one record")
 }
@@ -181,11 +195,11 @@ func (s *session) stamp(a azurerbac.Assignment, old record.Record) azurerbac.Ass
 	return a
 }
 
-func (s *session) delete(d *wire.Delete) ([]estate.Op, error) {
+func (s *session) delete(d *wire.Delete, gone serve.Gone) ([]estate.Op, error) {
 	if len(d.Parts) == 0 || len(d.Parts) > len(record.Key{}.Parts) {
 		return nil, record.Invalid("a key has 1 to %d parts", len(record.Key{}.Parts))
 	}
-	ops, needs, err := serve.Deletion(s.est, record.KeyOf(d.Kind, d.Parts...), d.Dependents)
+	ops, needs, err := serve.DeletionWith(s.est, record.KeyOf(d.Kind, d.Parts...), d.Dependents, gone)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ var (
 	roleAdm  = servetest.ID("20000000-0000-4000-8000-0000000000d5")
 	helpdesk = servetest.ID("20000000-0000-4000-8000-0000000000d6")
 	owner    = servetest.ID("20000000-0000-4000-8000-0000000000d7") // of plain, privileged and the application
+	owner2   = servetest.ID("20000000-0000-4000-8000-0000000000d8") // of the application, too
 	plain    = servetest.ID("30000000-0000-4000-8000-0000000000d1") // a group that has nothing
 	bound    = servetest.ID("30000000-0000-4000-8000-0000000000d2") // a group that a cluster's binding names
 	privileg = servetest.ID("30000000-0000-4000-8000-0000000000d3") // a role-assignable group, without a role yet
@@ -55,7 +56,7 @@ func newDirectoryHouse(t *testing.T) *house {
 	}{
 		{global, "global", "Global Administrator"}, {userAdm, "users", "User Administrator"}, {groupAdm, "groups", "Groups Administrator"},
 		{appAdm, "apps", "Application Administrator"}, {roleAdm, "roles", "Privileged Role Administrator"}, {helpdesk, "help", "Helpdesk Administrator"},
-		{owner, "maker", ""},
+		{owner, "maker", ""}, {owner2, "maker2", ""},
 	} {
 		recs = append(recs, directory.User{ID: p.id, Tenant: servetest.Tenant, UserPrincipalName: p.name + "@teknews.cloud"})
 		if p.role != "" {
@@ -65,7 +66,7 @@ func newDirectoryHouse(t *testing.T) *house {
 	for _, object := range []principal.ID{plain, privileg, build.ID} {
 		recs = append(recs, directory.Ownership{Object: object, Owner: owner})
 	}
-	h.commit(recs...)
+	h.commit(append(recs, directory.Ownership{Object: build.ID, Owner: owner2})...)
 	return h
 }
 
@@ -130,6 +131,7 @@ func TestDirectoryRolesDecideWhoMayChangeWhat(t *testing.T) { // DIR-13, DIR-14
 		{"DIR-14: not to somebody of another tenant", global, role(servetest.Vicious, "Global Administrator"), no},
 		{"DIR-12: the last Global Administrator keeps the role", global, del(directory.RoleAssignment{Principal: global, Role: directoryrole.GlobalAdministrator}.Key(), false), "LastGlobalAdministrator"},
 
+		{"who owns something is deleted by who may delete users", userAdm, del(directory.User{ID: owner2}.Key(), true), ok},
 		{"an owner fills his group", owner, member(plain, owner), ok},
 		{"DIR-13: not one that may have roles, although he owns it", owner, member(privileg, owner), no},
 		{"an owner changes his application", owner, put(t, with(build, func(a *directory.Application) { a.DisplayName = "b" })), ok},
