@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -225,12 +226,19 @@ type form struct {
 	issuer, fqdn, keys string
 }
 
-func (c *clusters) formOf(rec resource.Cluster) form {
-	f := form{signIn: rec.EntraSignIn, noAdmins: rec.DisableLocalAccounts, fqdn: rec.FQDN, keys: strings.Join(retired(rec, c.now()), "")}
+// formOf is the form of a cluster whose service account tokens cp signs. The key
+// that signs is no part of it: the record names it only after the start.
+func (c *clusters) formOf(rec resource.Cluster, cp *cluster.Cluster) (form, error) {
+	signs, err := cp.ServiceAccountKey()
+	if err != nil {
+		return form{}, err
+	}
+	keys := slices.DeleteFunc(retired(rec, c.now()), func(pem string) bool { return pem == string(signs) })
+	f := form{signIn: rec.EntraSignIn, noAdmins: rec.DisableLocalAccounts, fqdn: rec.FQDN, keys: strings.Join(keys, "")}
 	if rec.OIDCIssuer {
 		f.issuer = rec.IssuerURL
 	}
-	return f
+	return f, nil
 }
 
 // retired are the keys of a record whose tokens are still good. The one that signs

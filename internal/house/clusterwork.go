@@ -91,18 +91,23 @@ func (k *keeper) converge(ctx context.Context, rec resource.Cluster) error {
 	}
 	k.last = rec
 	r := k.current()
-	switch {
-	case r != nil && r.form != k.formOf(rec):
-		k.halt()
-		fallthrough
-	case r == nil:
-		if _, err = k.start(ctx, rec); err != nil {
+	if r != nil {
+		want, err := k.formOf(rec, r.cp)
+		if err != nil {
 			return err
 		}
-	default:
-		if err := k.change(ctx, r, rec); err != nil {
-			return err
+		if r.form != want {
+			k.halt()
+			r = nil
 		}
+	}
+	if r == nil {
+		_, err = k.start(ctx, rec)
+	} else {
+		err = k.change(ctx, r, rec)
+	}
+	if err != nil {
+		return err
 	}
 	return k.note(ctx, rec)
 }

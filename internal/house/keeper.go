@@ -250,7 +250,12 @@ func (k *keeper) start(ctx context.Context, rec resource.Cluster) (*run, error) 
 	if err != nil {
 		return nil, err // it names the cluster
 	}
-	r := &run{is: rec, form: k.formOf(rec), cp: cp, since: k.now(), stop: func() {}}
+	form, err := k.formOf(rec, cp)
+	if err != nil {
+		cp.Stop()
+		return nil, fmt.Errorf("cluster %s: %w", rec.Name, err)
+	}
+	r := &run{is: rec, form: form, cp: cp, since: k.now(), stop: func() {}}
 	if err := errors.Join(k.seed(ctx, rec, cp), k.watch(r)); err != nil {
 		r.end()
 		return nil, fmt.Errorf("cluster %s: %w", rec.Name, err)

@@ -2,6 +2,7 @@ package workloads_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -244,6 +245,13 @@ spec:
 			_, err := p.kubectl(podOf("back", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
 			return err == nil
 		})
+	})
+
+	t.Run("none of this took another start of the API server", func(t *testing.T) {
+		old, err := filepath.Glob(filepath.Join(p.dir, "data", "clusters", "*", "log", "kube-apiserver.log.old"))
+		if err != nil || len(old) > 0 {
+			t.Errorf("%v, %v", old, err)
+		}
 	})
 
 	t.Run("switched off, pods are created as they are, and on again", func(t *testing.T) {
