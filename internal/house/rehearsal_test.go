@@ -24,8 +24,10 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
 	apiclient "github.com/gatehouse-io/gatehouse/internal/serve/api/client"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+	"github.com/gatehouse-io/gatehouse/internal/serve/authz"
 	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 )
@@ -336,6 +338,14 @@ func TestAnOutageOfEachDoor(t *testing.T) {
 		},
 		rehearsal.AuthN: func() bool { return g.authenticated(cluster) },
 		rehearsal.AuthZ: func() bool { return sar() == 200 },
+		rehearsal.Admission: func() bool {
+			var out map[string]any
+			status, _ := g.post(strings.TrimSuffix(g.paths.SubjectAccessReview, authz.Path)+admission.Path, map[string]any{}, &out)
+			return status != http.StatusServiceUnavailable // it says what is wrong with the review
+		},
+		rehearsal.KeyVault: func() bool {
+			return g.call(http.MethodGet, "/vaults/none/secrets?api-version=7.4", "", nil).status != http.StatusServiceUnavailable
+		},
 	}
 	for door := range asks {
 		g.turn(rehearsal.Knobs{Outages: []rehearsal.Outage{{Door: door}}})
