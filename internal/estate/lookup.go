@@ -395,17 +395,12 @@ func (s *Snapshot) AssignmentsAt(sc scope.Scope) []*Assigned {
 }
 
 // AssignmentsBelow yields the role assignments made at a scope and at the scopes
-// that its path contains, in no order.
-func (s *Snapshot) AssignmentsBelow(sc scope.Scope) iter.Seq[*Assigned] {
-	return func(yield func(*Assigned) bool) {
+// that its path contains, place by place, in no order.
+func (s *Snapshot) AssignmentsBelow(sc scope.Scope) iter.Seq2[scope.Scope, []*Assigned] {
+	return func(yield func(scope.Scope, []*Assigned) bool) {
 		for at, list := range s.atScope.all() {
-			if !sc.Contains(at) {
-				continue
-			}
-			for _, a := range list {
-				if !yield(a) {
-					return
-				}
+			if sc.Contains(at) && !yield(at, list) {
+				return
 			}
 		}
 	}

@@ -53,9 +53,11 @@ func assignmentWithin(est *estate.Snapshot, limits rehearsal.Limits, next azurer
 		if limit == 0 {
 			return nil
 		}
-		for a := range est.AssignmentsBelow(sub) {
-			if !a.NotBefore.After(now) {
-				have++
+		for _, list := range est.AssignmentsBelow(sub) {
+			for _, a := range list {
+				if !a.NotBefore.After(now) {
+					have++
+				}
 			}
 		}
 	} else if next.Scope.Type() == typeManagementGroup {

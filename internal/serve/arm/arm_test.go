@@ -49,7 +49,7 @@ func role(s string) azurerbac.DefinitionID { return azurerbac.DefinitionID(serve
 func number(n int) string                  { return fmt.Sprintf("62000000-0000-4000-8000-%012d", n) }
 
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	store  *store.Store
 	state  *late
 	server *servetest.Server
@@ -73,13 +73,17 @@ func (l *late) Commit(ctx context.Context, c store.Change) (int64, error) {
 
 func issuer(t directory.TenantID) string { return "https://127.0.0.1:8443/" + t.String() + "/" }
 
-func newHouse(t *testing.T, change ...func(*arm.Config)) *house {
+func newHouse(t testing.TB, change ...func(*arm.Config)) *house {
+	return newHouseOn(t, new(store.Memory), change...)
+}
+
+func newHouseOn(t testing.TB, kv store.KV, change ...func(*arm.Config)) *house {
 	t.Helper()
 	sealer, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := store.Open(t.Context(), store.Config{KV: new(store.Memory), Sealer: sealer, Init: true, MaxAge: time.Minute})
+	st, err := store.Open(t.Context(), store.Config{KV: kv, Sealer: sealer, Init: true, MaxAge: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,54 +100,39 @@ func listAssignments(s *session, r *request) (answer, error) {
 	if s.elsewhere(r) {
 		return s.page(r, nil)
 	}
-	readable := make(map[scope.Scope]bool)
 	var rows []row
-	for a := range s.candidates(r.at, only, limited, notBelow) {
-		if !s.hasAssignment(a.Assignment) {
+	for place, list := range s.candidates(r.at, only, limited, notBelow) {
+		everybodys := shared(place)
+		if !everybodys && !s.ours(place) || !s.above(place, r.at) && (notBelow || !s.above(r.at, place) || !s.may(assignmentType+"/read", place)) {
 			continue
 		}
-		if !s.above(a.Scope, r.at) {
-			if notBelow || !s.above(r.at, a.Scope) {
-				continue
-			}
-			may, known := readable[a.Scope]
-			if !known {
-				may = s.may(assignmentType+"/read", a.Scope)
-				readable[a.Scope] = may
-			}
-			if !may {
-				continue
+		for _, a := range list {
+			if !everybodys || s.hasAssignment(a.Assignment) {
+				rows = append(rows, row{a.ID.String(), func() any { return s.assignmentBody(r.at, a.Assignment) }})
 			}
 		}
-		rows = append(rows, row{a.ID.String(), func() any { return s.assignmentBody(r.at, a.Assignment) }})
 	}
 	return s.page(r, rows)
 }
 
-// candidates yields the assignments that a list may have to show, by the index
-// that names the fewest.
-func (s *session) candidates(at scope.Scope, only map[principal.ID]bool, limited, notBelow bool) iter.Seq[*estate.Assigned] {
-	return func(yield func(*estate.Assigned) bool) {
-		switch {
-		case limited:
-			for id := range only {
-				for _, a := range s.est.AssignmentsOf(id) {
-					if !yield(a) {
-						return
-					}
-				}
-			}
-		case notBelow:
+// candidates yields the assignments that a list may have to show, place by place,
+// by the index that names the fewest.
+func (s *session) candidates(at scope.Scope, only map[principal.ID]bool, limited, notBelow bool) iter.Seq2[scope.Scope, []*estate.Assigned] {
+	if !limited && !notBelow {
+		return s.est.AssignmentsBelow(scope.Root)
+	}
+	return func(yield func(scope.Scope, []*estate.Assigned) bool) {
+		if !limited {
 			for place := range s.est.Ancestors(at) {
-				for _, a := range s.est.AssignmentsAt(place) {
-					if !yield(a) {
-						return
-					}
+				if !yield(place, s.est.AssignmentsAt(place)) {
+					return
 				}
 			}
-		default:
-			for a := range s.est.AssignmentsBelow(scope.Root) {
-				if !yield(a) {
+			return
+		}
+		for id := range only {
+			for _, a := range s.est.AssignmentsOf(id) {
+				if !yield(a.Scope, []*estate.Assigned{a}) {
 					return
 				}
 			}

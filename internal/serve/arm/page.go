@@ -32,7 +32,6 @@ const skipToken = "$skipToken"
 // page returns the rows behind the one that the request names. The token of a next
 // link is the key of the last row; whoever makes one up skips rows of his own list.
 func (s *session) page(r *request, rows []row) (answer, error) {
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.key, b.key) })
 	prefix := string(r.kind) + "\n"
 	if text, given := r.query[skipToken]; given {
 		last, err := base64.RawURLEncoding.Strict().DecodeString(text[0])
@@ -40,19 +39,15 @@ func (s *session) page(r *request, rows []row) (answer, error) {
 		if err != nil || !ok || key == "" || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
 			return answer{}, serve.Refuse(http.StatusBadRequest, "InvalidSkipToken", "The $skipToken is not one of a next link.")
 		}
-		i, found := slices.BinarySearchFunc(rows, key, func(a row, key string) int { return cmp.Compare(a.key, key) })
-		if found {
-			i++
-		}
-		rows = rows[i:]
+		rows = slices.DeleteFunc(rows, func(a row) bool { return a.key <= key })
 	}
 	size, err := r.pageSize()
 	if err != nil {
 		return answer{}, err
 	}
 	out := list{Value: []any{}}
-	if len(rows) > size {
-		rows = rows[:size]
+	all := len(rows)
+	if rows = first(rows, size); all > size {
 		q := url.Values{}
 		for name, v := range r.query {
 			q[name] = v
@@ -67,6 +62,29 @@ func (s *session) page(r *request, rows []row) (answer, error) {
 		out.Value = append(out.Value, one.body)
 	}
 	return answer{status: http.StatusOK, body: out}, nil
+}
+
+// first returns the first n of rows in the order of their keys. It sorts little more
+// than it returns, because a page of a long list is a small part of it.
+func first(rows []row, n int) []row {
+	inOrder := func(a, b row) int { return cmp.Compare(a.key, b.key) }
+	if len(rows) <= 2*n {
+		slices.SortFunc(rows, inOrder)
+		return rows[:min(n, len(rows))]
+	}
+	best := make([]row, 0, 2*n)
+	last := "" // the key that is too late once n are known that come before it
+	for _, r := range rows {
+		if last != "" && r.key > last {
+			continue
+		}
+		if best = append(best, r); len(best) == 2*n {
+			slices.SortFunc(best, inOrder)
+			best, last = best[:n], best[n-1].key
+		}
+	}
+	slices.SortFunc(best, inOrder)
+	return best[:n]
 }
 
 // pageSize is how many things the caller wants in one answer, at most.
