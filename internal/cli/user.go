@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,6 +122,31 @@ func assignmentFacts(est *estate.Snapshot, id principal.ID) []fact {
 	add(id)
 	for _, g := range est.GroupsOf(id) {
 		add(g)
+	}
+	return append(facts, directoryFacts(est, id)...)
+}
+
+// directoryFacts are the directory roles of a principal and of its groups, what it
+// owns, and who owns it.
+func directoryFacts(est *estate.Snapshot, id principal.ID) []fact {
+	var facts []fact
+	for _, holder := range append([]principal.ID{id}, est.GroupsOf(id)...) {
+		for _, a := range est.DirectoryRolesOf(holder) {
+			text := directoryRoleName(a.Role)
+			if !a.Object.IsZero() {
+				text += " over " + objectName(est, a.Object)
+			}
+			if holder != id {
+				text += ", through group " + names(est, []principal.ID{holder})
+			}
+			facts = append(facts, fact{"Directory role", text})
+		}
+	}
+	for _, object := range est.Owned(id) {
+		facts = append(facts, fact{"Owns", objectName(est, object)})
+	}
+	if owners := slices.Collect(est.Owners(id)); len(owners) > 0 {
+		facts = append(facts, fact{"Owners", sorted(names(est, owners))})
 	}
 	return facts
 }

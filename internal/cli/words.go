@@ -100,8 +100,12 @@ func timeFrame(g *wire.Grant) string {
 // fixCommand is the command that makes the smallest fix.
 func fixCommand(q query, fix *wire.Fix) string {
 	if at, err := scope.Parse(fix.Scope); err == nil && fix.Role != "" {
-		if _, _, ok := directory.CutPlace(at); ok {
-			return fmt.Sprintf("gatehouse directory-role assign %q %s", fix.Role, q.who.label)
+		if _, object, ok := directory.CutPlace(at); ok {
+			over := ""
+			if !object.IsZero() {
+				over = " --over " + object.String()
+			}
+			return fmt.Sprintf("gatehouse directory-role assign %q %s%s", fix.Role, q.who.label, over)
 		}
 	}
 	if fix.Role != "" {

@@ -151,10 +151,13 @@ func (e *encoder) document(rec record.Record) ([]byte, error) {
 	}
 	for i, m := range n.members {
 		// The first field names the record itself, so its name is not news.
-		e.field(&b, "", m, i > 0)
+		e.field(&b, "", m, i > 0 || saysOfOthers[rec.Key().Kind])
 	}
 	return b.Bytes(), nil
 }
+
+// saysOfOthers are the kinds that have no name of their own.
+var saysOfOthers = map[record.Kind]bool{record.Membership: true, record.DirectoryRoleAssignment: true, record.Ownership: true}
 
 // field writes a member of an object in block style.
 func (e *encoder) field(b *bytes.Buffer, indent string, m member, comment bool) {
