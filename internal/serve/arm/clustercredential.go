@@ -86,7 +86,7 @@ func listMonitorCredential(s *session, r *request) (answer, error) {
 type spelling struct{ result, user, suffix string }
 
 var (
-	userNames    = spelling{"clusterUser", "clusterUser_", ""}
+	userNames = spelling{"clusterUser", "clusterUser_", ""}
 	// az itself puts "-admin" behind the name of a context whose user begins like this.
 	adminNames   = spelling{"clusterAdmin", "clusterAdmin_", ""}
 	monitorNames = spelling{"clusterMonitoringUser", "clusterMonitoringUser_", "-monitoring"}

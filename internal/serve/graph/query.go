@@ -64,12 +64,11 @@ func (o order) compare(a, b place) int {
 	return c
 }
 
-// Options of a collection, of a single object, and of what has none.
+// Options of a collection, of a single object, and of a count.
 var (
 	ofList   = []string{"$filter", "$search", "$select", "$expand", "$orderby", "$top", "$count", "$skiptoken"}
 	ofObject = []string{"$select", "$expand"}
 	ofCount  = []string{"$filter", "$search"}
-	ofNone   = []string{}
 )
 
 // parse reads the options of a request. Options that this house does not know
