@@ -59,6 +59,8 @@ var moments = []struct {
 	{regexp.MustCompile(`resourceVersion: "\d+"`), `resourceVersion: "REVISION"`},
 	{regexp.MustCompile(`(?m)^( +uid:) [0-9a-f-]{36}$`), "$1 UID"},
 	{regexp.MustCompile(`revision \d+`), "revision REVISION"},
+	// A token that an API server refused while it started anew was renewed.
+	{regexp.MustCompile(`by (device code|refresh token) for`), "by SIGN-IN for"},
 	{regexp.MustCompile(`\d\d:\d\d:\d\d\.\d\d\d`), "TIME"},
 	{regexp.MustCompile(`(decided|checked) in [\d.]+(µs|ms|s)`), "$1 in TOOK"},
 	{regexp.MustCompile(`; audit id \S+`), ""},
