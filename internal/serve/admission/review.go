@@ -9,10 +9,10 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
 
-const (
-	kind    = "AdmissionReview"
-	version = "admission.k8s.io/v1"
-)
+var envelope = serve.Review{
+	Kind: "AdmissionReview", APIVersion: "admission.k8s.io/v1", Question: "request",
+	Members: []string{"kind", "apiVersion", "request", "response", "metadata"},
+}
 
 // A question is the part of an AdmissionReview that this door reads.
 type question struct {
@@ -38,7 +38,6 @@ func (q question) creation() bool {
 func (q question) subject() string { return q.user + " " + q.namespace + "/" + q.name }
 
 var (
-	reviewMembers  = []string{"kind", "apiVersion", "request", "response", "metadata"}
 	requestMembers = []string{"uid", "kind", "resource", "subResource", "requestKind", "requestResource", "requestSubResource",
 		"name", "namespace", "operation", "userInfo", "object", "oldObject", "dryRun", "options"}
 	kindMembers = []string{"group", "version", "kind"}
@@ -48,28 +47,10 @@ var (
 // readReview reads an AdmissionReview. An error comes with the zero question.
 func readReview(body []byte) (question, error) {
 	var q question
-	var gotKind, gotVersion string
-	err := serve.Read(body, func(r *serve.Reader) error {
-		return r.Object(reviewMembers, func(name string) (err error) {
-			switch name {
-			case "kind":
-				gotKind, err = r.String()
-			case "apiVersion":
-				gotVersion, err = r.String()
-			case "request":
-				err = q.readRequest(r)
-			default:
-				err = r.Skip()
-			}
-			return err
-		})
-	})
-	switch {
-	case err != nil:
+	if err := envelope.Read(body, q.readRequest); err != nil {
 		return question{}, err
-	case gotKind != kind || gotVersion != version:
-		return question{}, fmt.Errorf("%w: a %s of %s is wanted, this is %.64q of %.64q", serve.ErrMalformed, kind, version, gotKind, gotVersion)
-	case q.uid == "":
+	}
+	if q.uid == "" {
 		return question{}, fmt.Errorf("%w: a request without uid cannot be answered", serve.ErrMalformed)
 	}
 	return q, nil
@@ -135,7 +116,7 @@ func refused(err error) answer { return answer{effect: "refused", reason: err.Er
 
 // reply encodes an answer. The uid says which question it belongs to.
 func (a answer) reply(uid string) ([]byte, error) {
-	out := review{Kind: kind, APIVersion: version}
+	out := review{Kind: envelope.Kind, APIVersion: envelope.APIVersion}
 	out.Response.UID = uid
 	switch a.effect {
 	case "untouched":

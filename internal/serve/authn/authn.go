@@ -150,7 +150,7 @@ func (d *Door) review(w http.ResponseWriter, r *http.Request, at scope.Scope) er
 	}
 	event.Took = d.conf.Now().Sub(start)
 	d.conf.Events(r.Context(), event)
-	return serve.JSON(w, http.StatusOK, reply{Kind: kind, APIVersion: version, Status: ans})
+	return serve.JSON(w, http.StatusOK, reply{Kind: envelope.Kind, APIVersion: envelope.APIVersion, Status: ans})
 }
 
 // Why a token is refused. The texts go to the API server's log.

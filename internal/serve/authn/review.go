@@ -1,15 +1,13 @@
 package authn
 
 import (
-	"fmt"
-
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
 
-const (
-	kind    = "TokenReview"
-	version = "authentication.k8s.io/v1"
-)
+var envelope = serve.Review{
+	Kind: "TokenReview", APIVersion: "authentication.k8s.io/v1", Question: "spec",
+	Members: []string{"kind", "apiVersion", "metadata", "spec", "status"},
+}
 
 // A question is the part of a TokenReview that this door reads.
 type question struct {
@@ -17,46 +15,27 @@ type question struct {
 	audiences []string
 }
 
-var (
-	reviewMembers = []string{"kind", "apiVersion", "metadata", "spec", "status"}
-	specMembers   = []string{"token", "audiences"}
-)
+var specMembers = []string{"token", "audiences"}
 
-// readReview reads a TokenReview. A status that it arrives with is not looked at.
-// An error comes with the zero question.
+// readReview reads a TokenReview. An error comes with the zero question.
 func readReview(body []byte) (question, error) {
 	var q question
-	var gotKind, gotVersion string
-	err := serve.Read(body, func(r *serve.Reader) error {
-		return r.Object(reviewMembers, func(name string) (err error) {
-			switch name {
-			case "kind":
-				gotKind, err = r.String()
-			case "apiVersion":
-				gotVersion, err = r.String()
-			case "spec":
-				err = r.Object(specMembers, func(name string) (err error) {
-					switch name {
-					case "token":
-						q.token, err = r.String()
-					case "audiences":
-						q.audiences, err = r.Strings()
-					}
-					return err
-				})
-			default:
-				err = r.Skip()
-			}
-			return err
-		})
-	})
-	if err != nil {
+	if err := envelope.Read(body, q.readSpec); err != nil {
 		return question{}, err
 	}
-	if gotKind != kind || gotVersion != version {
-		return question{}, fmt.Errorf("%w: a %s of %s is wanted, this is %.64q of %.64q", serve.ErrMalformed, kind, version, gotKind, gotVersion)
-	}
 	return q, nil
+}
+
+func (q *question) readSpec(r *serve.Reader) error {
+	return r.Object(specMembers, func(name string) (err error) {
+		switch name {
+		case "token":
+			q.token, err = r.String()
+		case "audiences":
+			q.audiences, err = r.Strings()
+		}
+		return err
+	})
 }
 
 // The answer, as authentication.k8s.io/v1 writes it.

@@ -1,16 +1,14 @@
 package authz
 
 import (
-	"fmt"
-
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
 
-const (
-	kind    = "SubjectAccessReview"
-	version = "authorization.k8s.io/v1"
-)
+var envelope = serve.Review{
+	Kind: "SubjectAccessReview", APIVersion: "authorization.k8s.io/v1", Question: "spec",
+	Members: []string{"kind", "apiVersion", "spec", "metadata", "status"},
+}
 
 // A question is the part of a SubjectAccessReview that this door reads.
 type question struct {
@@ -33,38 +31,17 @@ const (
 )
 
 var (
-	reviewMembers   = []string{"kind", "apiVersion", "spec", "metadata", "status"}
 	specMembers     = []string{"resourceAttributes", "nonResourceAttributes", "user", "groups", "extra", "uid"}
 	resourceMembers = []string{"namespace", "verb", "group", "version", "resource", "subresource", "name", "fieldSelector", "labelSelector"}
 	pathMembers     = []string{"path", "verb"}
 )
 
-// readReview reads a SubjectAccessReview. A status that it arrives with is not
-// looked at, and neither are selectors: who may list everything may list less.
-// An error comes with the zero question.
+// readReview reads a SubjectAccessReview. Selectors are not looked at: who may
+// list everything may list less. An error comes with the zero question.
 func readReview(body []byte) (question, error) {
 	var q question
-	var gotKind, gotVersion string
-	err := serve.Read(body, func(r *serve.Reader) error {
-		return r.Object(reviewMembers, func(name string) (err error) {
-			switch name {
-			case "kind":
-				gotKind, err = r.String()
-			case "apiVersion":
-				gotVersion, err = r.String()
-			case "spec":
-				err = q.readSpec(r)
-			default:
-				err = r.Skip()
-			}
-			return err
-		})
-	})
-	if err != nil {
+	if err := envelope.Read(body, q.readSpec); err != nil {
 		return question{}, err
-	}
-	if gotKind != kind || gotVersion != version {
-		return question{}, fmt.Errorf("%w: a %s of %s is wanted, this is %.64q of %.64q", serve.ErrMalformed, kind, version, gotKind, gotVersion)
 	}
 	return q, nil
 }
