@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"internal/guid"},
 	{"internal/record", "internal/scope", "internal/principal", "internal/manifest/nearest"},
 	{"internal/directory", "internal/azurerbac/condition", "internal/pki", "internal/pfx", "internal/rehearsal"},
-	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token", "internal/vault"},
+	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token", "internal/vault", "internal/podid"},
 	{"internal/directoryrole"},
 	{"internal/estate"},
 	{"internal/decide", "internal/manifest", "internal/inject"},
