@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/house"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	apiclient "github.com/gatehouse-io/gatehouse/internal/serve/api/client"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -101,6 +102,62 @@ func (g *gate) identityToken(i *issuer, resource string) (string, int, string) {
 		"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion", i.token())
 	raw, _ := m["access_token"].(string)
 	return raw, status, text
+}
+
+// FED-05: every door at which a federated credential can be written refuses the same
+// issuers: those in the own network, in every notation, and not the house itself.
+func TestEveryDoorChecksTheIssuersOfCredentials(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	arm, graph := tokenFor(t, g.conf.Dir, armResource), tokenFor(t, g.conf.Dir, graphResource)
+	const name = "frontend"
+	doors := map[string]func(issuer string) (int, string){
+		"Azure Resource Manager": func(issuer string) (int, string) {
+			r := g.call("PUT", identity.Resource.String()+"/federatedIdentityCredentials/"+name+"?api-version=2023-01-31", arm, map[string]any{
+				"properties": map[string]any{"issuer": issuer, "subject": podAccount, "audiences": []string{"a"}}})
+			return r.status, r.text
+		},
+		"Graph": func(issuer string) (int, string) {
+			r := g.call("POST", "/v1.0/applications/"+robotApp.ID.String()+"/federatedIdentityCredentials", graph, map[string]any{
+				"name": name, "issuer": issuer, "subject": podAccount, "audiences": []string{"a"}})
+			return r.status, r.text
+		},
+		"Graph, in the place of a good one": func(issuer string) (int, string) {
+			r := g.call("PATCH", "/v1.0/applications/"+robotApp.ID.String()+"/federatedIdentityCredentials/good", graph, map[string]any{"issuer": issuer})
+			if r.status == http.StatusNoContent {
+				r.status = http.StatusCreated
+			}
+			return r.status, r.text
+		},
+		"the management API": func(issuer string) (int, string) {
+			spec, err := json.Marshal(directory.FederatedCredential{Owner: robotApp.AppID, Name: "own", Issuer: issuer, Subject: podAccount + "2", Audiences: []string{"a"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = g.operator.Commit(t.Context(), wire.Changes{Ops: []wire.Op{{Put: &wire.Record{Kind: record.FederatedCredential, Spec: spec}}}})
+			if e, ok := errors.AsType[*apiclient.Error](err); ok {
+				return e.Status, e.Message
+			}
+			return http.StatusCreated, ""
+		},
+	}
+	g.put(directory.FederatedCredential{Owner: robotApp.AppID, Name: "good", Issuer: "https://issuer.example/", Subject: "s", Audiences: []string{"a"}})
+	for door, write := range doors {
+		before := g.house.Store().Current().Revision()
+		for _, issuer := range []string{"https://127.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "https://[::ffff:10.0.0.1]/", "https://2130706433/", "https://0x7f.1/",
+			"https://localhost/", "https://kubernetes.default.svc.cluster.local", "https://issuer.example:8443/", "https://u@issuer.example/", "https://issuer.example/../", "http://issuer.example/"} {
+			if status, text := write(issuer); status != http.StatusBadRequest || !strings.Contains(text, "issuer") {
+				t.Errorf("%s: the issuer %s is answered %d %s", door, issuer, status, text)
+			}
+		}
+		if g.house.Store().Current().Revision() != before {
+			t.Errorf("%s: a refusal changed the estate", door)
+		}
+		own := g.op.Authority + "/" + tenant.ID.String() + "/v2.0"
+		if status, text := write(own); status != http.StatusCreated {
+			t.Errorf("%s: the house's own issuer is answered %d %s", door, status, text)
+		}
+	}
 }
 
 // FED-05: an issuer in the own network is refused when it is written, and when it

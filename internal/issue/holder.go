@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -134,9 +135,42 @@ func (s ClientSecret) GUID() KeyID {
 	return id
 }
 
-// Forget returns the ops that end every credential of a holder; of an application,
+// Ending returns the ops that end the credentials of the applications and service
+// principals that some ops delete from an estate, in one order. Whoever makes them
+// asks again on the estate that he makes them on, since a credential may come
+// between (DIR-05).
+func Ending(ctx context.Context, state credentials, est *estate.Snapshot, deletes []estate.Op) ([]store.PrivateOp, error) {
+	var ops []store.PrivateOp
+	for _, op := range deletes {
+		if op.Put != nil {
+			continue
+		}
+		var of Holder
+		switch r, _ := est.Get(op.Delete); r := r.(type) {
+		case directory.Application:
+			of.App = r.AppID
+		case directory.ServicePrincipal:
+			of.App, of.Principal = r.AppID, r.ID
+		default:
+			continue
+		}
+		some, err := forget(ctx, state, of)
+		if err != nil {
+			return nil, err
+		}
+		for _, op := range some {
+			same := func(o store.PrivateOp) bool { return o.Bucket == op.Bucket && slices.Equal(o.ID, op.ID) }
+			if !slices.ContainsFunc(ops, same) {
+				ops = append(ops, op)
+			}
+		}
+	}
+	return ops, nil
+}
+
+// forget returns the ops that end every credential of a holder; of an application,
 // those of its service principals as well.
-func Forget(ctx context.Context, state credentials, of Holder) ([]store.PrivateOp, error) {
+func forget(ctx context.Context, state credentials, of Holder) ([]store.PrivateOp, error) {
 	var ops []store.PrivateOp
 	if !of.Principal.IsZero() {
 		secrets, err1 := Secrets(ctx, state, of)

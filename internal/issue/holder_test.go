@@ -70,16 +70,16 @@ func TestASecretOfAServicePrincipalIsGoodInItsTenant(t *testing.T) { // DIR-14
 	// Whoever forgets the principal leaves the application what it has; and the other
 	// way round nothing is left.
 	for _, tt := range []struct {
-		of   issue.Holder
+		gone []estate.Op
 		left int
-	}{{issue.Holder{App: app.AppID, Principal: there.ID}, 1}, {issue.Holder{App: app.AppID}, 0}} {
-		ops, err := issue.Forget(t.Context(), st, tt.of)
+	}{{[]estate.Op{{Delete: there.Key()}}, 1}, {[]estate.Op{{Delete: here.Key()}, {Delete: app.Key()}}, 0}} {
+		ops, err := issue.Ending(t.Context(), st, st.Current(), tt.gone)
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit(store.Change{Why: "test", Private: ops})
+		commit(store.Change{Why: "test", Ops: tt.gone, Private: ops})
 		if left, err := st.PrivateList(t.Context(), "clientsecret", app.AppID.String()); err != nil || len(left) != tt.left {
-			t.Errorf("after forgetting %+v %d are left, %v", tt.of, len(left), err)
+			t.Errorf("after %+v %d are left, %v", tt.gone, len(left), err)
 		}
 	}
 }

@@ -51,6 +51,7 @@ type state interface {
 	Rev(key record.Key) int64
 	Audit(ctx context.Context, from int64) iter.Seq2[store.AuditRecord, error]
 	VerifyAudit(ctx context.Context) (int64, error)
+	PrivateList(ctx context.Context, bucket string, idPrefix ...string) ([]store.PrivateItem, error)
 }
 
 // Config is what the door needs. State, Keys and Issuers are required; what else

@@ -3,10 +3,12 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
@@ -56,12 +58,20 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 				return fmt.Errorf("op %d: %w", i, err)
 			}
 		}
-		return nil
+		ending, err := issue.Ending(r.Context(), d.conf.State, now, c.Ops)
+		if err == nil && !reflect.DeepEqual(ending, c.Private) {
+			err = fmt.Errorf("a credential came or went meanwhile: %w", store.ErrConflict)
+		}
+		return err
 	}
 	if err := notMirrored(s.est, c.Ops); err != nil {
 		return err
 	}
 	if err := d.checkIssuers(c.Ops); err != nil {
+		return err
+	}
+	var err error
+	if c.Private, err = issue.Ending(r.Context(), d.conf.State, s.est, c.Ops); err != nil {
 		return err
 	}
 	if in.IfRevision != 0 {

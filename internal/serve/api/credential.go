@@ -60,14 +60,7 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	if err != nil {
 		return err
 	}
-	a, ok := s.est.Application(app)
-	if err := s.need(serve.ActionSecret, s.placeOf(a, ok), nil); err != nil {
-		return err
-	}
-	if !ok {
-		return fmt.Errorf("application %s: %w", app, estate.ErrNotFound)
-	}
-	if err := s.needAll(serve.ToActAs(s.est, app)); err != nil {
+	if err := s.mayGiveSecret(app); err != nil {
 		return err
 	}
 	var in wire.NewSecret
@@ -84,13 +77,31 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	if err != nil {
 		return err
 	}
-	change := store.Change{By: s.caller.ID, Why: "client secret added", Private: []store.PrivateOp{secret.Op}}
+	// Another change may come first, and be the one that deletes the application.
+	change := store.Change{By: s.caller.ID, Why: "client secret added", Private: []store.PrivateOp{secret.Op}, Base: s.est, Check: func(now *estate.Snapshot) error {
+		again := *s
+		again.est = now
+		return again.mayGiveSecret(app)
+	}}
 	if _, err := d.conf.State.Commit(r.Context(), change); err != nil {
 		return err
 	}
 	return serve.JSON(w, http.StatusCreated, wire.Secret{
 		KeyID: secret.KeyID, Text: secret.Text.Reveal(), Hint: secret.Hint, Expires: secret.Expires.UTC(),
 	})
+}
+
+// mayGiveSecret refuses who may not give an application a secret. Whoever can sign
+// in as a program has what it has (DIR-13).
+func (s *session) mayGiveSecret(app directory.AppID) error {
+	a, ok := s.est.Application(app)
+	if err := s.need(serve.ActionSecret, s.placeOf(a, ok), nil); err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("application %s: %w", app, estate.ErrNotFound)
+	}
+	return s.needAll(serve.ToActAs(s.est, app))
 }
 
 // placeOf is where an object of a directory is; for one that is not there, the

@@ -50,3 +50,58 @@ func TestARightEndsBetweenTheAnswerAndTheWrite(t *testing.T) {
 		t.Error("it was written")
 	}
 }
+
+// DIR-05: an application goes with what it signs in with, however it is deleted, and
+// one that is made again under its ids has nothing of that. A secret that comes at
+// the last moment is no exception.
+func TestAnApplicationGoesWithItsCredentials(t *testing.T) {
+	t.Parallel()
+	var l *late
+	h := newHouse(t, func(c *api.Config) {
+		l = &late{Store: c.State.(*store.Store), first: func() {}}
+		c.State = l
+	})
+	app, _ := h.store.Current().Application(servetest.RobotApp)
+	sp, _ := h.store.Current().ServicePrincipal(servetest.Robot)
+	secrets := func() int {
+		t.Helper()
+		items, err := h.store.PrivateList(t.Context(), "clientsecret", app.AppID.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(items)
+	}
+	add := func() error {
+		_, err := h.as(root).NewSecret(t.Context(), app.AppID.String(), wire.NewSecret{})
+		return err
+	}
+	remove := func() error {
+		_, err := h.as(root).Commit(t.Context(), wire.Changes{Ops: []wire.Op{del(app.Key(), true)}})
+		return err
+	}
+	for range 2 {
+		if err := add(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once := func(f func() error) func() {
+		return func() {
+			l.first = func() {}
+			if err := f(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	l.first = once(add)
+	if err := remove(); code(err) != "Conflict" || secrets() != 3 {
+		t.Errorf("a secret came between: %v, %d secrets", err, secrets())
+	}
+	l.first = once(remove)
+	if err := add(); code(err) != "NotFound" || secrets() != 0 {
+		t.Errorf("the application went between: %v, %d secrets", err, secrets())
+	}
+	h.commit(app, sp)
+	if n := secrets(); n != 0 {
+		t.Errorf("the application that was made again has %d secrets of the one before", n)
+	}
+}

@@ -75,6 +75,9 @@ type Config struct {
 	// Live says whether the sign-in that a verified token came from still stands.
 	// Nil means that every one does.
 	Live func(context.Context, token.Claims) (bool, error)
+	// CheckIssuer refuses issuers whose tokens the house would not look at, for
+	// federated credentials. Nil means that every one will do.
+	CheckIssuer func(issuer string) error
 	// Clusters gives what only a house that runs clusters has; nil means that this
 	// one runs none.
 	Clusters Clusters
@@ -100,6 +103,9 @@ func New(conf Config) (*Door, error) {
 	}
 	if conf.Meter == nil {
 		conf.Meter = rehearse.NewMeter(func() rehearsal.Throttle { return rehearsal.Throttle{} }, time.Now)
+	}
+	if conf.CheckIssuer == nil {
+		conf.CheckIssuer = func(string) error { return nil }
 	}
 	if conf.Effective == nil {
 		conf.Effective = func(est *estate.Snapshot) *estate.Snapshot { return est }

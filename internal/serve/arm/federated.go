@@ -132,6 +132,9 @@ func putFederated(s *session, r *request) (answer, error) {
 	if err := next.Validate(); err != nil {
 		return answer{}, err
 	}
+	if err := s.issuer(next.Issuer); err != nil { // FED-05
+		return answer{}, err
+	}
 	for _, other := range s.est.FederatedCredentials(m.ClientID) {
 		if other.Name != next.Name && other.Issuer == next.Issuer && other.Subject == next.Subject {
 			return bad("Issuer and subject combination already exists for this Managed Identity.")

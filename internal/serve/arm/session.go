@@ -28,6 +28,7 @@ type session struct {
 	caller serve.Caller
 	base   string // of next links
 	rev    func(record.Key) int64
+	issuer func(string) error // see Config.CheckIssuer
 }
 
 func (d *Door) session(r *http.Request, k kind) (*session, error) {
@@ -46,7 +47,7 @@ func (d *Door) session(r *http.Request, k kind) (*session, error) {
 // again returns a session with the estate as it is now.
 func (d *Door) again(was *session) (*session, error) {
 	s := *was
-	s.est, s.now, s.base, s.rev = d.conf.State.Current(), d.conf.Now(), d.conf.Base, d.conf.State.Rev
+	s.est, s.now, s.base, s.rev, s.issuer = d.conf.State.Current(), d.conf.Now(), d.conf.Base, d.conf.State.Rev, d.conf.CheckIssuer
 	if s.est == nil {
 		return nil, serve.Refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "The directory is not loaded yet.")
 	}

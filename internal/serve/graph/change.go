@@ -2,6 +2,7 @@ package graph
 
 import (
 	"net/http"
+	"reflect"
 
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/issue"
@@ -64,18 +65,26 @@ func (d *Door) remove(k *kind) handler {
 			}
 			return ops, s.needAll(needs)
 		}
-		if _, err := p(s); err != nil {
+		ops, err := p(s)
+		if err != nil {
 			return err
 		}
-		var private []store.PrivateOp
-		o, _ := k.find(s, r.PathValue("id"))
-		if of, ok := holder(o); ok {
-			var err error
-			if private, err = issue.Forget(r.Context(), d.conf.State, of); err != nil {
-				return err
-			}
+		private, err := issue.Ending(r.Context(), d.conf.State, s.est, ops)
+		if err != nil {
+			return err
 		}
-		if err := d.commit(r.Context(), s, k.name+": deleted", p, private...); err != nil {
+		err = d.commit(r.Context(), s, k.name+": deleted", func(now *session) ([]estate.Op, error) {
+			ops, err := p(now)
+			if err != nil || now.est.Revision() == s.est.Revision() {
+				return ops, err
+			}
+			again, err := issue.Ending(r.Context(), d.conf.State, now.est, ops)
+			if err == nil && !reflect.DeepEqual(again, private) {
+				err = store.ErrConflict
+			}
+			return ops, err
+		}, private...)
+		if err != nil {
 			return err
 		}
 		return done(w)
