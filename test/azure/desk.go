@@ -15,9 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/gatehouse-io/gatehouse/internal/cli"
-	"github.com/gatehouse-io/gatehouse/internal/cli/live"
 )
 
 // A Desk is where one person works: the environment of gatehouse env, with a
@@ -38,19 +35,9 @@ type Desk struct {
 func (h *House) Desk(t *testing.T) *Desk {
 	t.Helper()
 	home := t.TempDir()
-	var out, complaint bytes.Buffer
-	code := cli.Main(t.Context(), []string{"env", "-o", "json", "--dir", filepath.Join(home, "shell")}, cli.Env{
-		Stdout: &out, Stderr: &complaint,
-		Getenv: func(name string) string {
-			if name == "GATEHOUSE_DIR" {
-				return string(h.Dir)
-			}
-			return ""
-		},
-	}, live.Commands()...)
 	var vars struct{ Set map[string]string }
-	if err := json.Unmarshal(out.Bytes(), &vars); code != 0 || err != nil {
-		t.Fatalf("gatehouse env: exit code %d, %v\n%s", code, err, complaint.String())
+	if text := h.Operate(t, "env", "-o", "json", "--dir", filepath.Join(home, "shell")); json.Unmarshal([]byte(text), &vars) != nil {
+		t.Fatalf("gatehouse env prints no JSON:\n%s", text)
 	}
 	d := &Desk{House: h, Home: home, Patience: 2 * time.Minute, path: filepath.Join(h.scratch, "bin") + ":" + os.Getenv("PATH")}
 	for name, value := range vars.Set {

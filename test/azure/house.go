@@ -185,7 +185,8 @@ func (h *House) run(opt Options) error {
 }
 
 // staged is the sample estate with what the tests need: the password grant, which
-// the sample leaves off, and names for the API servers.
+// the sample leaves off, names for the API servers, and issuers of service account
+// tokens.
 func staged(recs []record.Record) []record.Record {
 	for i, r := range recs {
 		switch r := r.(type) {
@@ -196,6 +197,7 @@ func staged(recs []record.Record) []record.Record {
 			if r.FQDN == "" {
 				r.FQDN = r.Name + "-teknews.hcp.westeurope.azmk8s.io"
 			}
+			r.OIDCIssuer = true
 			recs[i] = r
 		}
 	}

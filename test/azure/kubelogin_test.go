@@ -3,11 +3,9 @@ package azure_test
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-io/gatehouse/internal/cluster"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/sample"
 	"github.com/gatehouse-io/gatehouse/test/azure"
@@ -47,15 +45,7 @@ func TestKubeloginConvertsAndSignsIn(t *testing.T) {
 	house := azure.Shared(t, azure.Options{Clusters: true})
 	rec := clusterNamed(t, house, "aks-1")
 	desk := house.Desk(t)
-	text := cluster.UserKubeconfig(
-		cluster.Endpoint{Name: rec.Name, ResourceGroup: rec.ResourceGroup, Server: "https://" + rec.FQDN + ":443", CA: []byte(rec.CertificateAuthority)},
-		cluster.Kubelogin(cluster.SignIn{Tenant: rec.Tenant}))
-	if !strings.Contains(string(text), "AzurePublicCloud") || strings.Contains(string(text), "authority-host") {
-		t.Fatalf("not the kubeconfig of AKS:\n%s", text)
-	}
-	if err := os.WriteFile(filepath.Join(desk.Home, "shell", "kube", "config"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	aksKubeconfig(t, desk, rec)
 	if res := desk.Run(t, "kubelogin", "convert-kubeconfig", "-l", "devicecode"); res.Code != 0 {
 		t.Fatalf("%d\n%s%s", res.Code, res.Out, res.Err)
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/sample"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
-	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/test/azure"
 )
 
@@ -65,14 +64,7 @@ func TestAServicePrincipalSignsInByCertificate(t *testing.T) {
 	house := azure.Shared(t, azure.Options{})
 	app := house.NewApp(t, "certified")
 	grant(t, house, app.Principal, "Reader", sample.Subscription)
-	cert, text := selfSigned(t)
-	op, err := issue.AddCertificate(app.AppID, cert, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := house.Store().Commit(t.Context(), store.Change{Why: "test", Private: []store.PrivateOp{op.Op}}); err != nil {
-		t.Fatal(err)
-	}
+	text := certify(t, house, app).pem
 	desk := house.Desk(t)
 	file := filepath.Join(desk.Home, "cert.pem")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
