@@ -35,7 +35,7 @@ KUBE_VERSION := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2; exit }' kub
 KUBE_LDFLAGS := $(addprefix -X k8s.io/component-base/version.,gitVersion=$(KUBE_VERSION) gitMajor=1 gitMinor=$(word 2,$(subst ., ,$(KUBE_VERSION))))
 
 $(BIN)/gatehouse-kube: kube/main.go kube/go.mod kube/go.sum
-	@echo "building gatehouse-kube: kube-apiserver, kube-controller-manager and kubectl; the first time takes about five minutes" >&2
+	@echo "building gatehouse-kube: kube-apiserver, kube-controller-manager, kubectl and kubelet; the first time takes about five minutes" >&2
 	@cd kube && $(GO) build -trimpath -ldflags='-s -w $(KUBE_LDFLAGS)' -o $@ .
 
 $(BIN)/kubelogin: Makefile

@@ -1,5 +1,6 @@
-// Command gatehouse-kube is kube-apiserver, kube-controller-manager and kubectl
-// in one binary, so that one link and one file give a whole control plane.
+// Command gatehouse-kube is kube-apiserver, kube-controller-manager, kubectl and
+// kubelet in one binary, so that one link and one file give a whole control plane.
+// kubelet is for the nodes of the tests.
 //
 // The part that runs is chosen by the name the binary is called by (a symbolic
 // link), or by the first argument:
@@ -9,6 +10,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,12 +24,14 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // parts are the programs in this binary, by the name they are called by.
 var parts = map[string]func() *cobra.Command{
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
+	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 }
 
 func main() {
@@ -44,7 +48,7 @@ func main() {
 	}
 	part, ok := parts[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "gatehouse-kube: name one of kube-apiserver, kube-controller-manager, kubectl as the first argument")
+		fmt.Fprintln(os.Stderr, "gatehouse-kube: name one of kube-apiserver, kube-controller-manager, kubectl, kubelet as the first argument")
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(part()))
