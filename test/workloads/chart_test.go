@@ -13,6 +13,8 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+
+	"github.com/gatehouse-io/gatehouse/test/plane"
 )
 
 var update = flag.Bool("update", false, "write the plain manifests anew")
@@ -73,7 +75,7 @@ func TestThePlainManifestsAreTheChart(t *testing.T) {
 func TestTheChartKnowsItsValues(t *testing.T) {
 	t.Parallel()
 	some := func(more ...any) map[string]any {
-		v := map[string]any{"tenantID": tenant.ID.String()}
+		v := map[string]any{"tenantID": plane.Tenant.ID.String()}
 		for i := 0; i < len(more); i += 2 {
 			v[more[i].(string)] = more[i+1]
 		}
@@ -86,7 +88,7 @@ func TestTheChartKnowsItsValues(t *testing.T) {
 		hasNot   []string
 		refusals string // part of the error
 	}{
-		{law: "a tenant is enough", values: some(), has: []string{"AZURE_TENANT_ID: \"" + tenant.ID.String(), "failurePolicy: Fail", "- kube-system\n            - gatehouse-system"},
+		{law: "a tenant is enough", values: some(), has: []string{"AZURE_TENANT_ID: \"" + plane.Tenant.ID.String(), "failurePolicy: Fail", "- kube-system\n            - gatehouse-system"},
 			hasNot: []string{"--token-proxy", "--client-ca", "caBundle:"}},
 		{law: "a tenant is needed", values: map[string]any{}, refusals: "tenantID"},
 		{law: "a tenant is an id", values: map[string]any{"tenantID": "contoso"}, refusals: "tenantID"},

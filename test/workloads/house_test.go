@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/inject"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/test/plane"
 )
 
 const (
@@ -70,30 +71,30 @@ func mutated(pod corev1.Pod) error {
 // A cluster of the house that has workload identity switched on.
 func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 	t.Parallel()
-	p := newPlane(t, true)
-	p.must("", "create", "namespace", "shop")
-	p.must(accounts, "-n", "shop", "apply", "-f", "-")
+	p := newStage(t, true)
+	p.Must("", "create", "namespace", "shop")
+	p.Must(accounts, "-n", "shop", "apply", "-f", "-")
 
 	t.Run("a pod that asks has its identity when it is created", func(t *testing.T) {
 		p := p.in(t)
-		p.must(podOf("asks", asks, "", "serviceAccountName: web"), "-n", "shop", "apply", "-f", "-")
-		pod := get[corev1.Pod](p, "-n", "shop", "pod", "asks")
+		p.Must(podOf("asks", asks, "", "serviceAccountName: web"), "-n", "shop", "apply", "-f", "-")
+		pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", "asks")
 		if err := mutated(pod); err != nil {
 			t.Error(err)
 		}
-		if got := pod.Spec.Containers[0].Env[1].Value; got != tenant.ID.String() {
+		if got := pod.Spec.Containers[0].Env[1].Value; got != plane.Tenant.ID.String() {
 			t.Errorf("the tenant is %s", got)
 		}
-		if got := pod.Spec.Containers[0].Env[3].Value; got != p.house.Authority()+"/" {
+		if got := pod.Spec.Containers[0].Env[3].Value; got != p.House.Authority()+"/" {
 			t.Errorf("the authority host is %s", got)
 		}
 	})
 
 	t.Run("AD-02 a pod that does not ask is created as it is", func(t *testing.T) {
 		p := p.in(t)
-		p.must(podOf("plain", "", "", "serviceAccountName: web")+"---\n"+podOf("nearly", `azure.workload.identity/use: "True"`, "", "serviceAccountName: web"), "-n", "shop", "apply", "-f", "-")
+		p.Must(podOf("plain", "", "", "serviceAccountName: web")+"---\n"+podOf("nearly", `azure.workload.identity/use: "True"`, "", "serviceAccountName: web"), "-n", "shop", "apply", "-f", "-")
 		for _, name := range []string{"plain", "nearly"} {
-			if pod := get[corev1.Pod](p, "-n", "shop", "pod", name); len(pod.Spec.Containers[0].Env) > 0 {
+			if pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", name); len(pod.Spec.Containers[0].Env) > 0 {
 				t.Errorf("%s: %+v", name, pod.Spec)
 			}
 		}
@@ -101,7 +102,7 @@ func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 
 	t.Run("AD-07 a trial says what would become of it", func(t *testing.T) {
 		p := p.in(t)
-		out := p.must(podOf("trial", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "--dry-run=server", "-o", "yaml", "-f", "-")
+		out := p.Must(podOf("trial", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "--dry-run=server", "-o", "yaml", "-f", "-")
 		if !strings.Contains(out, "AZURE_FEDERATED_TOKEN_FILE") {
 			t.Error(out)
 		}
@@ -117,7 +118,7 @@ func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 				`container "i" mounts volume "x" on /var/run/secrets/azure/tokens`},
 			{"the proxy on the node's network", podOf("bad", asks, `azure.workload.identity/inject-proxy-sidecar: "true"`, "serviceAccountName: web, hostNetwork: true"), "hostNetwork is set to true, cannot inject proxy sidecar"},
 		} {
-			out, err := p.kubectl(tt.manifest, "-n", "shop", "create", "-f", "-")
+			out, err := p.Kubectl(tt.manifest, "-n", "shop", "create", "-f", "-")
 			if err == nil || !strings.Contains(out, tt.want) {
 				t.Errorf("%s: %v: %s\nwant %s", tt.law, err, out, tt.want)
 			}
@@ -126,10 +127,10 @@ func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 
 	t.Run("the account is that of the pod's own namespace", func(t *testing.T) {
 		p := p.in(t)
-		p.must("", "create", "namespace", "other")
-		p.must("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web, annotations: {azure.workload.identity/client-id: other}}", "-n", "other", "apply", "-f", "-")
-		p.must(podOf("there", asks, "", "serviceAccountName: web"), "-n", "other", "apply", "-f", "-")
-		if got := get[corev1.Pod](p, "-n", "other", "pod", "there").Spec.Containers[0].Env[0].Value; got != "other" {
+		p.Must("", "create", "namespace", "other")
+		p.Must("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web, annotations: {azure.workload.identity/client-id: other}}", "-n", "other", "apply", "-f", "-")
+		p.Must(podOf("there", asks, "", "serviceAccountName: web"), "-n", "other", "apply", "-f", "-")
+		if got := plane.Get[corev1.Pod](p.Plane, "-n", "other", "pod", "there").Spec.Containers[0].Env[0].Value; got != "other" {
 			t.Errorf("AZURE_CLIENT_ID is %s", got)
 		}
 	})
@@ -139,8 +140,8 @@ func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 		for i := range 10 {
 			sa := fmt.Sprintf("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: new, annotations: {azure.workload.identity/client-id: id-%d}}\n---\n", i)
 			name := fmt.Sprintf("new-%d", i)
-			p.must(sa+podOf(name, asks, "", "serviceAccountName: new"), "-n", "shop", "apply", "-f", "-")
-			if got := get[corev1.Pod](p, "-n", "shop", "pod", name).Spec.Containers[0].Env[0].Value; got != fmt.Sprintf("id-%d", i) {
+			p.Must(sa+podOf(name, asks, "", "serviceAccountName: new"), "-n", "shop", "apply", "-f", "-")
+			if got := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", name).Spec.Containers[0].Env[0].Value; got != fmt.Sprintf("id-%d", i) {
 				t.Fatalf("AZURE_CLIENT_ID is %s in round %d", got, i)
 			}
 		}
@@ -148,8 +149,8 @@ func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 
 	t.Run("a proxy is injected where it is asked for, and the API server takes it", func(t *testing.T) {
 		p := p.in(t)
-		p.must(podOf("proxied", asks, `azure.workload.identity/inject-proxy-sidecar: "true"`, "serviceAccountName: web"), "-n", "shop", "apply", "-f", "-")
-		pod := get[corev1.Pod](p, "-n", "shop", "pod", "proxied")
+		p.Must(podOf("proxied", asks, `azure.workload.identity/inject-proxy-sidecar: "true"`, "serviceAccountName: web"), "-n", "shop", "apply", "-f", "-")
+		pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", "proxied")
 		if len(pod.Spec.InitContainers) != 2 || pod.Spec.InitContainers[0].Name != "azwi-proxy" || *pod.Spec.InitContainers[0].RestartPolicy != corev1.ContainerRestartPolicyAlways {
 			t.Errorf("%+v", pod.Spec.InitContainers)
 		}
@@ -157,19 +158,19 @@ func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 
 	t.Run("AD-15 a pod that keeps the restricted standard keeps it with its identity", func(t *testing.T) {
 		p := p.in(t)
-		p.must("", "create", "namespace", "strict")
-		p.must("", "label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
-		p.must(accounts, "-n", "strict", "apply", "-f", "-")
+		p.Must("", "create", "namespace", "strict")
+		p.Must("", "label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
+		p.Must(accounts, "-n", "strict", "apply", "-f", "-")
 		strict := func(name, annotations string) string {
 			return strings.Replace(podOf(name, asks, annotations, "serviceAccountName: web, securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}"),
 				"image: registry.example/app}", "image: registry.example/app, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}", 1)
 		}
-		p.must(strict("kept", ""), "-n", "strict", "create", "-f", "-")
-		if err := mutated(get[corev1.Pod](p, "-n", "strict", "pod", "kept")); err != nil {
+		p.Must(strict("kept", ""), "-n", "strict", "create", "-f", "-")
+		if err := mutated(plane.Get[corev1.Pod](p.Plane, "-n", "strict", "pod", "kept")); err != nil {
 			t.Error(err)
 		}
 		// The proxy has to be asked for, and then the standard is what stops it.
-		out, err := p.kubectl(strict("broken", `azure.workload.identity/inject-proxy-sidecar: "true"`), "-n", "strict", "create", "-f", "-")
+		out, err := p.Kubectl(strict("broken", `azure.workload.identity/inject-proxy-sidecar: "true"`), "-n", "strict", "create", "-f", "-")
 		if err == nil || !strings.Contains(out, "violates PodSecurity") || !strings.Contains(out, "azwi-proxy-init") {
 			t.Errorf("%v: %s", err, out)
 		}
@@ -177,15 +178,15 @@ func TestTheHouseMutatesPodsOfItsClusters(t *testing.T) {
 
 	t.Run("AD-03 an ephemeral container is added without a word of the webhook", func(t *testing.T) {
 		p := p.in(t)
-		out := p.must("", "-n", "shop", "debug", "asks", "--image=registry.example/tools", "--container=tools", "--attach=false")
-		if pod := get[corev1.Pod](p, "-n", "shop", "pod", "asks"); len(pod.Spec.EphemeralContainers) != 1 || len(pod.Spec.EphemeralContainers[0].Env) > 0 {
+		out := p.Must("", "-n", "shop", "debug", "asks", "--image=registry.example/tools", "--container=tools", "--attach=false")
+		if pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", "asks"); len(pod.Spec.EphemeralContainers) != 1 || len(pod.Spec.EphemeralContainers[0].Env) > 0 {
 			t.Errorf("%s: %+v", out, pod.Spec.EphemeralContainers)
 		}
 	})
 
 	t.Run("pods of a Deployment are mutated", func(t *testing.T) {
 		p := p.in(t)
-		p.must(fmt.Sprintf(`
+		p.Must(fmt.Sprintf(`
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -196,8 +197,8 @@ spec:
     spec: {serviceAccountName: web, containers: [{name: app, image: registry.example/app}]}
 `, asks), "-n", "shop", "apply", "-f", "-")
 		var pods corev1.PodList
-		p.until("the pod of the Deployment", func() bool {
-			pods = get[corev1.PodList](p, "-n", "shop", "pods", "-l", "app=web")
+		p.Until("the pod of the Deployment", func() bool {
+			pods = plane.Get[corev1.PodList](p.Plane, "-n", "shop", "pods", "-l", "app=web")
 			return len(pods.Items) == 1
 		})
 		if err := mutated(pods.Items[0]); err != nil {
@@ -208,8 +209,8 @@ spec:
 	t.Run("AD-08 a sidecar that a later webhook adds has the identity too", func(t *testing.T) {
 		p := p.in(t)
 		calls := p.mesh()
-		p.must(podOf("meshed", `mesh: "yes", `+asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
-		pod := get[corev1.Pod](p, "-n", "shop", "pod", "meshed")
+		p.Must(podOf("meshed", `mesh: "yes", `+asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
+		pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", "meshed")
 		if len(pod.Spec.Containers) != 2 || pod.Spec.Containers[1].Name != "mesh" || calls.Load() == 0 {
 			t.Fatalf("no mesh: %+v", pod.Spec.Containers)
 		}
@@ -225,30 +226,30 @@ spec:
 	// would let nobody in who could ask.
 	t.Run("AD-12 a webhook that is away keeps out those who ask, and nobody else", func(t *testing.T) {
 		p := p.in(t)
-		hook := get[admissionv1.MutatingWebhookConfiguration](p, "mutatingwebhookconfiguration", mutation)
+		hook := plane.Get[admissionv1.MutatingWebhookConfiguration](p.Plane, "mutatingwebhookconfiguration", mutation)
 		good := *hook.Webhooks[0].ClientConfig.URL
 		patch := func(url string) {
-			p.must("", "patch", "mutatingwebhookconfiguration", mutation, "--type=json", "-p", fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/clientConfig/url","value":%q}]`, url))
+			p.Must("", "patch", "mutatingwebhookconfiguration", mutation, "--type=json", "-p", fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/clientConfig/url","value":%q}]`, url))
 		}
 		patch("https://127.0.0.1:1/away")
-		p.until("the API server knows", func() bool {
-			out, err := p.kubectl(podOf("away", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
+		p.Until("the API server knows", func() bool {
+			out, err := p.Kubectl(podOf("away", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
 			if err == nil {
-				p.must("", "-n", "shop", "delete", "pod", "away", "--now")
+				p.Must("", "-n", "shop", "delete", "pod", "away", "--now")
 			}
 			return err != nil && strings.Contains(out, `failed calling webhook "mutation.azure-workload-identity.io"`)
 		})
-		p.must(podOf("unlabelled", "", "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
-		p.must(podOf("system", asks, "", "serviceAccountName: default"), "-n", "kube-system", "create", "-f", "-")
+		p.Must(podOf("unlabelled", "", "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
+		p.Must(podOf("system", asks, "", "serviceAccountName: default"), "-n", "kube-system", "create", "-f", "-")
 		patch(good)
-		p.until("the webhook is back", func() bool {
-			_, err := p.kubectl(podOf("back", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
+		p.Until("the webhook is back", func() bool {
+			_, err := p.Kubectl(podOf("back", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
 			return err == nil
 		})
 	})
 
 	t.Run("none of this took another start of the API server", func(t *testing.T) {
-		old, err := filepath.Glob(filepath.Join(p.dir, "data", "clusters", "*", "log", "kube-apiserver.log.old"))
+		old, err := filepath.Glob(filepath.Join(p.Dir, "data", "clusters", "*", "log", "kube-apiserver.log.old"))
 		if err != nil || len(old) > 0 {
 			t.Errorf("%v, %v", old, err)
 		}
@@ -256,22 +257,22 @@ spec:
 
 	t.Run("switched off, pods are created as they are, and on again", func(t *testing.T) {
 		p := p.in(t)
-		p.change(func(c *resource.Cluster) { c.WorkloadIdentity = false })
-		p.until("the registration is gone", func() bool {
-			_, err := p.kubectl("", "get", "mutatingwebhookconfiguration", mutation)
+		p.Change(func(c *resource.Cluster) { c.WorkloadIdentity = false })
+		p.Until("the registration is gone", func() bool {
+			_, err := p.Kubectl("", "get", "mutatingwebhookconfiguration", mutation)
 			return err != nil
 		})
-		p.until("a pod is created as it is", func() bool {
-			p.must(podOf("without", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
-			pod := get[corev1.Pod](p, "-n", "shop", "pod", "without")
-			p.must("", "-n", "shop", "delete", "pod", "without", "--now")
+		p.Until("a pod is created as it is", func() bool {
+			p.Must(podOf("without", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
+			pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", "without")
+			p.Must("", "-n", "shop", "delete", "pod", "without", "--now")
 			return len(pod.Spec.Containers[0].Env) == 0
 		})
-		p.change(func(c *resource.Cluster) { c.WorkloadIdentity = true })
-		p.until("a pod has its identity again", func() bool {
-			p.must(podOf("with", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
-			pod := get[corev1.Pod](p, "-n", "shop", "pod", "with")
-			p.must("", "-n", "shop", "delete", "pod", "with", "--now")
+		p.Change(func(c *resource.Cluster) { c.WorkloadIdentity = true })
+		p.Until("a pod has its identity again", func() bool {
+			p.Must(podOf("with", asks, "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
+			pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", "with")
+			p.Must("", "-n", "shop", "delete", "pod", "with", "--now")
 			return mutated(pod) == nil
 		})
 	})

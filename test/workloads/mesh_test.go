@@ -19,16 +19,16 @@ import (
 // mesh installs somebody else's webhook, which is called after ours because of
 // its name, and adds a container to pods with the label mesh. It returns how often
 // the webhook added one.
-func (p *plane) mesh() *atomic.Int64 {
-	p.t.Helper()
+func (p *stage) mesh() *atomic.Int64 {
+	p.T.Helper()
 	calls := new(atomic.Int64)
 	ca, err := pki.NewCA("mesh", time.Now(), time.Hour)
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	pair, err := ca.Issue(pki.Leaf{CommonName: "mesh", Server: true, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Life: time.Hour}, time.Now())
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review admissionv1.AdmissionReview
@@ -46,11 +46,11 @@ func (p *plane) mesh() *atomic.Int64 {
 		json.NewEncoder(w).Encode(answer)
 	}))
 	if srv.TLS, err = pki.ServerTLS(pair); err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	srv.StartTLS()
-	p.t.Cleanup(srv.Close)
-	p.must(fmt.Sprintf(`
+	p.T.Cleanup(srv.Close)
+	p.Must(fmt.Sprintf(`
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingWebhookConfiguration
 metadata: {name: zz-mesh}
@@ -62,9 +62,9 @@ webhooks:
   sideEffects: None
   admissionReviewVersions: [v1]
 `, srv.URL, base64.StdEncoding.EncodeToString(ca.CertPEM())), "apply", "-f", "-")
-	p.until("the mesh is called", func() bool {
-		p.must(podOf("probe", `mesh: "yes"`, "", "terminationGracePeriodSeconds: 0"), "-n", "shop", "create", "-f", "-")
-		p.must("", "-n", "shop", "delete", "pod", "probe", "--now")
+	p.Until("the mesh is called", func() bool {
+		p.Must(podOf("probe", `mesh: "yes"`, "", "terminationGracePeriodSeconds: 0"), "-n", "shop", "create", "-f", "-")
+		p.Must("", "-n", "shop", "delete", "pod", "probe", "--now")
 		return calls.Load() > 0
 	})
 	return calls

@@ -25,12 +25,13 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/control/selfcert"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/test/plane"
 )
 
 // A replica is one process of gatehouse webhook, which reaches the cluster as the
 // service account of the chart and by nothing else.
 type replica struct {
-	p            *plane
+	p            *stage
 	cmd          *exec.Cmd
 	addr, health string
 	log          bytes.Buffer
@@ -47,25 +48,25 @@ func free(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-func (p *plane) replica(more ...string) *replica {
-	p.t.Helper()
+func (p *stage) replica(more ...string) *replica {
+	p.T.Helper()
 	binary := os.Getenv("GATEHOUSE_BIN")
 	if binary == "" {
-		p.t.Skip("GATEHOUSE_BIN names no gatehouse binary; make test builds one and sets it")
+		p.T.Skip("GATEHOUSE_BIN names no gatehouse binary; make test builds one and sets it")
 	}
-	r := &replica{p: p, addr: free(p.t), health: free(p.t), ended: make(chan error, 1)}
-	r.cmd = exec.Command(binary, append([]string{"webhook", "--tenant", tenant.ID.String(), "--namespace", system, "--linger", "2s",
-		"--kubeconfig", filepath.Join(p.dir, "webhook"), "--listen", r.addr, "--health-listen", r.health}, more...)...)
-	r.cmd.Env = []string{"HOME=" + p.dir}
+	r := &replica{p: p, addr: free(p.T), health: free(p.T), ended: make(chan error, 1)}
+	r.cmd = exec.Command(binary, append([]string{"webhook", "--tenant", plane.Tenant.ID.String(), "--namespace", system, "--linger", "2s",
+		"--kubeconfig", filepath.Join(p.Dir, "webhook"), "--listen", r.addr, "--health-listen", r.health}, more...)...)
+	r.cmd.Env = []string{"HOME=" + p.Dir}
 	r.cmd.Stderr = &r.log
 	if err := r.cmd.Start(); err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	go func() { r.ended <- r.cmd.Wait() }()
-	p.t.Cleanup(func() {
+	p.T.Cleanup(func() {
 		r.cmd.Process.Kill()
-		if p.t.Failed() {
-			p.t.Logf("the webhook on %s:\n%s", r.addr, r.log.String())
+		if p.T.Failed() {
+			p.T.Logf("the webhook on %s:\n%s", r.addr, r.log.String())
 		}
 	})
 	return r
@@ -84,19 +85,19 @@ func (r *replica) status(path string) int {
 
 // route makes the Service lead to a process of this machine: there is no network
 // of pods here. The name that the API server asks for in the certificate stays.
-func (p *plane) route(r *replica) {
-	p.t.Helper()
+func (p *stage) route(r *replica) {
+	p.T.Helper()
 	_, port, _ := net.SplitHostPort(r.addr)
-	p.must("", "patch", "mutatingwebhookconfiguration", mutation, "--type=json", "-p", `[{"op":"replace","path":"/webhooks/0/clientConfig/service/port","value":`+port+`}]`)
+	p.Must("", "patch", "mutatingwebhookconfiguration", mutation, "--type=json", "-p", `[{"op":"replace","path":"/webhooks/0/clientConfig/service/port","value":`+port+`}]`)
 }
 
 // created creates a pod that asks, and returns it when it has its identity.
-func (p *plane) created(name string) (corev1.Pod, error) {
-	if out, err := p.kubectl(podOf(name, asks, "", "serviceAccountName: web, terminationGracePeriodSeconds: 0"), "-n", "shop", "create", "-f", "-"); err != nil {
+func (p *stage) created(name string) (corev1.Pod, error) {
+	if out, err := p.Kubectl(podOf(name, asks, "", "serviceAccountName: web, terminationGracePeriodSeconds: 0"), "-n", "shop", "create", "-f", "-"); err != nil {
 		return corev1.Pod{}, fmt.Errorf("%w: %s", err, out)
 	}
-	pod := get[corev1.Pod](p, "-n", "shop", "pod", name)
-	p.must("", "-n", "shop", "delete", "pod", name, "--now")
+	pod := plane.Get[corev1.Pod](p.Plane, "-n", "shop", "pod", name)
+	p.Must("", "-n", "shop", "delete", "pod", name, "--now")
 	return pod, mutated(pod)
 }
 
@@ -106,30 +107,30 @@ func TestTheChartInAnyCluster(t *testing.T) {
 	if os.Getenv("GATEHOUSE_BIN") == "" {
 		t.Skip("GATEHOUSE_BIN names no gatehouse binary; make test builds one and sets it")
 	}
-	p := newPlane(t, false)
-	manifests, err := render(t, map[string]any{"tenantID": tenant.ID.String()})
+	p := newStage(t, false)
+	manifests, err := render(t, map[string]any{"tenantID": plane.Tenant.ID.String()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.must("", "apply", "-f", filepath.Join(plainDir, "namespace.yaml"))
-	p.must("", "create", "namespace", "shop")
-	p.must(accounts, "-n", "shop", "apply", "-f", "-")
+	p.Must("", "apply", "-f", filepath.Join(plainDir, "namespace.yaml"))
+	p.Must("", "create", "namespace", "shop")
+	p.Must(accounts, "-n", "shop", "apply", "-f", "-")
 
 	t.Run("the API server takes every object, and so does kustomize", func(t *testing.T) {
 		p := p.in(t)
-		if out := p.must(manifests, "apply", "-f", "-"); strings.Contains(out, "Warning") {
+		if out := p.Must(manifests, "apply", "-f", "-"); strings.Contains(out, "Warning") {
 			t.Error(out)
 		}
-		if out := p.must("", "kustomize", plainDir); !strings.Contains(out, nobody) || strings.Count(out, "kind: ") < 10 {
+		if out := p.Must("", "kustomize", plainDir); !strings.Contains(out, nobody) || strings.Count(out, "kind: ") < 10 {
 			t.Error(out)
 		}
-		p.must("", "apply", "--dry-run=server", "-k", plainDir)
+		p.Must("", "apply", "--dry-run=server", "-k", plainDir)
 	})
 
 	t.Run("its pods keep the restricted standard", func(t *testing.T) {
 		p := p.in(t)
-		p.until("two pods, of which none was refused", func() bool {
-			d := get[appsv1.Deployment](p, "-n", system, "deployment", "gatehouse-webhook")
+		p.Until("two pods, of which none was refused", func() bool {
+			d := plane.Get[appsv1.Deployment](p.Plane, "-n", system, "deployment", "gatehouse-webhook")
 			for _, c := range d.Status.Conditions {
 				if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
 					t.Fatal(c.Message)
@@ -158,24 +159,24 @@ func TestTheChartInAnyCluster(t *testing.T) {
 			{"get pods -n shop", "no"},
 		} {
 			args := append([]string{"auth", "can-i", "--as=system:serviceaccount:" + system + ":gatehouse-webhook"}, strings.Fields(tt.may)...)
-			if out, _ := p.kubectl("", args...); !strings.HasPrefix(lastLine(out), tt.want) {
+			if out, _ := p.Kubectl("", args...); !strings.HasPrefix(lastLine(out), tt.want) {
 				t.Errorf("%s: %s, want %s", tt.may, out, tt.want)
 			}
 		}
 	})
 
-	p.write("webhook", p.kubeconfig(strings.TrimSpace(p.must("", "create", "token", "gatehouse-webhook", "-n", system, "--duration=1h"))))
-	p.must("", "-n", system, "delete", "service", "gatehouse-webhook")
-	p.must("", "-n", system, "create", "service", "externalname", "gatehouse-webhook", "--external-name=localhost")
+	p.Write("webhook", p.Kubeconfig(strings.TrimSpace(p.Must("", "create", "token", "gatehouse-webhook", "-n", system, "--duration=1h"))))
+	p.Must("", "-n", system, "delete", "service", "gatehouse-webhook")
+	p.Must("", "-n", system, "create", "service", "externalname", "gatehouse-webhook", "--external-name=localhost")
 	one, two := p.replica(), p.replica()
-	p.until("both replicas are ready", func() bool { return one.status("/readyz") == 200 && two.status("/readyz") == 200 })
+	p.Until("both replicas are ready", func() bool { return one.status("/readyz") == 200 && two.status("/readyz") == 200 })
 
 	t.Run("two replicas share one certificate, which the API server trusts", func(t *testing.T) {
 		p := p.in(t)
 		for i, r := range []*replica{one, two} {
 			p.route(r)
 			name := fmt.Sprintf("by-%d", i)
-			p.until("a pod is mutated", func() bool {
+			p.Until("a pod is mutated", func() bool {
 				pod, err := p.created(name)
 				if err != nil {
 					t.Log(err)
@@ -192,14 +193,14 @@ func TestTheChartInAnyCluster(t *testing.T) {
 
 	t.Run("a refusal reaches the person", func(t *testing.T) {
 		p := p.in(t)
-		out, err := p.kubectl(podOf("nobodys", asks, "", "serviceAccountName: nobody"), "-n", "shop", "create", "-f", "-")
+		out, err := p.Kubectl(podOf("nobodys", asks, "", "serviceAccountName: nobody"), "-n", "shop", "create", "-f", "-")
 		if err == nil || !strings.Contains(out, `admission webhook "mutation.azure-workload-identity.io" denied the request: service account "nobody" does not exist in namespace "shop"; create it before the pod`) {
 			// The API server asks its own plugins first.
 			if !strings.Contains(out, `error looking up service account shop/nobody`) {
 				t.Errorf("%v: %s", err, out)
 			}
 		}
-		out, err = p.kubectl(podOf("short", asks, "", "serviceAccountName: short"), "-n", "shop", "create", "-f", "-")
+		out, err = p.Kubectl(podOf("short", asks, "", "serviceAccountName: short"), "-n", "shop", "create", "-f", "-")
 		if err == nil || !strings.Contains(out, "denied the request: token expiration 60 not valid") {
 			t.Errorf("%v: %s", err, out)
 		}
@@ -207,10 +208,10 @@ func TestTheChartInAnyCluster(t *testing.T) {
 
 	t.Run("manifests that are applied again leave the certificate alone", func(t *testing.T) {
 		p := p.in(t)
-		before := get[admissionv1.MutatingWebhookConfiguration](p, "mutatingwebhookconfiguration", mutation).Webhooks[0].ClientConfig.CABundle
+		before := plane.Get[admissionv1.MutatingWebhookConfiguration](p.Plane, "mutatingwebhookconfiguration", mutation).Webhooks[0].ClientConfig.CABundle
 		_, hook, _ := strings.Cut(manifests, "kind: MutatingWebhookConfiguration")
-		p.must("apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration"+hook, "apply", "-f", "-")
-		after := get[admissionv1.MutatingWebhookConfiguration](p, "mutatingwebhookconfiguration", mutation).Webhooks[0].ClientConfig.CABundle
+		p.Must("apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration"+hook, "apply", "-f", "-")
+		after := plane.Get[admissionv1.MutatingWebhookConfiguration](p.Plane, "mutatingwebhookconfiguration", mutation).Webhooks[0].ClientConfig.CABundle
 		if len(before) == 0 || !bytes.Equal(before, after) {
 			t.Errorf("before %d bytes, after %d", len(before), len(after))
 		}
@@ -219,10 +220,10 @@ func TestTheChartInAnyCluster(t *testing.T) {
 
 	t.Run("what is deleted or damaged is put right", func(t *testing.T) {
 		p := p.in(t)
-		p.must("", "-n", system, "delete", "secret", "gatehouse-webhook-cert")
-		p.must("", "patch", "mutatingwebhookconfiguration", mutation, "--type=json", "-p", `[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]`)
+		p.Must("", "-n", system, "delete", "secret", "gatehouse-webhook-cert")
+		p.Must("", "patch", "mutatingwebhookconfiguration", mutation, "--type=json", "-p", `[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]`)
 		begin := time.Now()
-		p.until("a pod is mutated", func() bool { _, err := p.created("healed"); return err == nil })
+		p.Until("a pod is mutated", func() bool { _, err := p.created("healed"); return err == nil })
 		t.Logf("after %.1f s", time.Since(begin).Seconds())
 	})
 
@@ -232,8 +233,8 @@ func TestTheChartInAnyCluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		closed := p.replica("--client-ca", p.write("client-ca.crt", string(ca.CertPEM())))
-		p.until("it is ready", func() bool { return closed.status("/readyz") == 200 })
+		closed := p.replica("--client-ca", p.Write("client-ca.crt", string(ca.CertPEM())))
+		p.Until("it is ready", func() bool { return closed.status("/readyz") == 200 })
 		pair, err := ca.Issue(pki.Leaf{CommonName: "kube-apiserver", Client: true, Life: time.Hour}, time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -253,9 +254,9 @@ func TestTheChartInAnyCluster(t *testing.T) {
 	t.Run("told to end, it goes on until nobody asks any more", func(t *testing.T) {
 		p := p.in(t)
 		p.route(one)
-		p.until("the API server asks it", func() bool { _, err := p.created("before"); return err == nil })
+		p.Until("the API server asks it", func() bool { _, err := p.created("before"); return err == nil })
 		one.cmd.Process.Signal(syscall.SIGTERM)
-		p.until("it says that it ends", func() bool { return one.status("/readyz") == http.StatusServiceUnavailable })
+		p.Until("it says that it ends", func() bool { return one.status("/readyz") == http.StatusServiceUnavailable })
 		if _, err := p.created("meanwhile"); err != nil {
 			t.Error(err)
 		}
@@ -272,10 +273,10 @@ func TestTheChartInAnyCluster(t *testing.T) {
 		two.cmd.Process.Kill()
 		<-two.ended
 		p.route(two)
-		p.until("the API server knows", func() bool { _, err := p.created("away"); return err != nil })
-		p.must(podOf("unlabelled", "", "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
-		p.must(podOf("system", asks, "", "serviceAccountName: default"), "-n", "kube-system", "create", "-f", "-")
-		p.must(fmt.Sprintf(`
+		p.Until("the API server knows", func() bool { _, err := p.created("away"); return err != nil })
+		p.Must(podOf("unlabelled", "", "", "serviceAccountName: web"), "-n", "shop", "create", "-f", "-")
+		p.Must(podOf("system", asks, "", "serviceAccountName: default"), "-n", "kube-system", "create", "-f", "-")
+		p.Must(fmt.Sprintf(`
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -285,8 +286,8 @@ spec:
     metadata: {labels: {app: web, %s}}
     spec: {serviceAccountName: web, containers: [{name: app, image: registry.example/app}]}
 `, asks), "-n", "shop", "apply", "-f", "-")
-		p.until("the Deployment says why it has no pod", func() bool {
-			for _, c := range get[appsv1.Deployment](p, "-n", "shop", "deployment", "web").Status.Conditions {
+		p.Until("the Deployment says why it has no pod", func() bool {
+			for _, c := range plane.Get[appsv1.Deployment](p.Plane, "-n", "shop", "deployment", "web").Status.Conditions {
 				if c.Type == appsv1.DeploymentReplicaFailure && strings.Contains(c.Message, "failed calling webhook") {
 					return true
 				}
@@ -294,15 +295,15 @@ spec:
 			return false
 		})
 		p.route(p.replica())
-		p.until("the Deployment has its pod, and nobody did anything", func() bool {
-			pods := get[corev1.PodList](p, "-n", "shop", "pods", "-l", "app=web")
+		p.Until("the Deployment has its pod, and nobody did anything", func() bool {
+			pods := plane.Get[corev1.PodList](p.Plane, "-n", "shop", "pods", "-l", "app=web")
 			return len(pods.Items) == 1 && mutated(pods.Items[0]) == nil
 		})
 	})
 
 	t.Run("eight months later there is another authority beside the old one", func(t *testing.T) {
 		p := p.in(t)
-		conf, err := clientcmd.BuildConfigFromFlags("", filepath.Join(p.dir, "webhook"))
+		conf, err := clientcmd.BuildConfigFromFlags("", filepath.Join(p.Dir, "webhook"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -316,7 +317,7 @@ spec:
 		if err := keeper.Keep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		bundle := get[admissionv1.MutatingWebhookConfiguration](p, "mutatingwebhookconfiguration", mutation).Webhooks[0].ClientConfig.CABundle
+		bundle := plane.Get[admissionv1.MutatingWebhookConfiguration](p.Plane, "mutatingwebhookconfiguration", mutation).Webhooks[0].ClientConfig.CABundle
 		if n := bytes.Count(bundle, []byte("BEGIN CERTIFICATE")); n != 2 {
 			t.Errorf("%d authorities", n)
 		}
