@@ -1,0 +1,375 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/test/plane"
+)
+
+// A Node is the one machine of a cluster of a house. Pods reach the house at
+// Gateway; nobody of the machine reaches anything outside of it.
+type Node struct {
+	*plane.Plane
+	// Uplink is between kubelet and the API server.
+	Uplink  *Uplink
+	kubelet *program
+	runtime *program
+}
+
+// Start returns a node that is ready for pods. A machine has one, so a package has
+// one test with all others in it. The cluster has workload identity switched on.
+func Start(t *testing.T, records ...record.Record) *Node {
+	t.Helper()
+	if unavailable != "" {
+		t.Skip(unavailable)
+	}
+	if os.Getenv(insideVar) == "" {
+		t.Fatal("the package's TestMain must call node.Main")
+	}
+	n := &Node{Plane: plane.Start(t, plane.Options{WorkloadIdentity: true, Records: records, Listen: Gateway + ":8443", Webhooks: "127.0.0.1:8444"})}
+	n.startRuntime()
+	n.join()
+	n.StartKubelet()
+	n.Until("the node is ready", func() bool {
+		for _, c := range plane.Get[corev1.NodeList](n.Plane, "nodes").Items {
+			for _, is := range c.Status.Conditions {
+				if is.Type == corev1.NodeReady && is.Status == corev1.ConditionTrue {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return n
+}
+
+// In is the node in a subtest.
+func (n *Node) In(t *testing.T) *Node {
+	q := *n
+	q.Plane = n.Plane.In(t)
+	return &q
+}
+
+// A program is one that runs until the test ends.
+type program struct {
+	cmd   *exec.Cmd
+	log   string
+	ended chan struct{}
+}
+
+func (n *Node) run(name string, path string, args ...string) *program {
+	n.T.Helper()
+	p := &program{cmd: exec.Command(path, args...), log: filepath.Join(n.Dir, name+".log"), ended: make(chan struct{})}
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	defer out.Close()
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	if err := p.cmd.Start(); err != nil {
+		n.T.Fatal(err)
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.ended)
+	}()
+	n.T.Cleanup(func() {
+		p.stop()
+		if n.T.Failed() {
+			n.T.Logf("the end of the log of %s:\n%s", name, p.tail())
+		}
+	})
+	return p
+}
+
+func (p *program) stop() {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		p.cmd.Process.Kill()
+		<-p.ended
+	}
+}
+
+func (p *program) tail() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-6000):])
+}
+
+const socket = "/run/containerd/containerd.sock" // in this machine's own /run
+
+// startRuntime starts containerd, and gives it the image of all pods.
+func (n *Node) startRuntime() {
+	n.T.Helper()
+	dir := filepath.Join(n.Dir, "cni")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		n.T.Fatal(err)
+	}
+	n.Write("cni/10-bridge.conflist", `{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge", "bridge": "`+bridge+`", "isGateway": true,
+		"ipam": {"type": "host-local", "ranges": [[{"subnet": "`+subnet+`"}]], "routes": [{"dst": "0.0.0.0/0"}]}}, {"type": "loopback"}]}`)
+	// Without the right to lower it, as in many machines of CI, runc could not give
+	// a sandbox the score of the OOM killer that containerd asks for.
+	conf := n.Write("containerd.toml", `version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[grpc]
+address = "`+socket+`"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "`+Image+`"
+stream_server_address = "127.0.0.1"
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "`+plugins+`"
+conf_dir = "`+dir+`"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "overlayfs"
+default_runtime_name = "runc"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+`)
+	n.runtime = n.run("containerd", "containerd", "--config", conf)
+	var out []byte
+	n.Until("containerd takes the image", func() bool {
+		select {
+		case <-n.runtime.ended:
+			n.T.Fatal("containerd has ended")
+		default:
+		}
+		var err error
+		out, err = exec.Command("ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", filepath.Join(os.Getenv(insideVar), imageFile)).CombinedOutput()
+		return err == nil
+	})
+	if !strings.Contains(string(out), Image) {
+		n.T.Fatalf("ctr images import: %s", out)
+	}
+}
+
+// join gives the node a certificate of the cluster, and an uplink.
+func (n *Node) join() {
+	n.T.Helper()
+	dir := filepath.Join(n.Dir, "data", "clusters", n.Cluster().Name, "pki")
+	cert, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	key, keyErr := os.ReadFile(filepath.Join(dir, "ca.key"))
+	if err := errors.Join(err, keyErr); err != nil {
+		n.T.Fatal(err)
+	}
+	ca, err := pki.LoadCA(cert, key)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	// The Node authorizer and NodeRestriction know a node by these two names.
+	pair, err := ca.Issue(pki.Leaf{CommonName: "system:node:" + Name, Organizations: []string{"system:nodes"}, Client: true, Life: 24 * time.Hour}, time.Now())
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	if n.Uplink, err = newUplink(n.Cluster().Endpoint, ca, pair); err != nil {
+		n.T.Fatal(err)
+	}
+	n.T.Cleanup(n.Uplink.Close)
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Config", "current-context": "c",
+		"clusters": []any{map[string]any{"name": "c", "cluster": map[string]any{"server": n.Uplink.URL, "certificate-authority-data": cert}}},
+		"users":    []any{map[string]any{"name": "u", "user": map[string]any{"client-certificate-data": pair.CertPEM, "client-key-data": pair.KeyPEM}}},
+		"contexts": []any{map[string]any{"name": "c", "context": map[string]any{"cluster": "c", "user": "u"}}},
+	})
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	n.Write("kubelet.kubeconfig", string(text))
+	// The API server of a house shows kubelets no certificate, so this one answers
+	// everybody, on an address that only this machine has.
+	n.Write("kubelet.yaml", `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+address: 127.0.0.1
+readOnlyPort: 0
+healthzPort: 0
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+containerRuntimeEndpoint: unix://`+socket+`
+cgroupDriver: cgroupfs
+cgroupRoot: /`+filepath.Base(os.Getenv(insideVar))+`
+failCgroupV1: false
+failSwapOn: false
+oomScoreAdj: 0
+protectKernelDefaults: true
+makeIPTablesUtilChains: false
+enforceNodeAllocatable: []
+localStorageCapacityIsolation: false
+evictionHard: {memory.available: 1Mi, nodefs.available: 0%, imagefs.available: 0%, nodefs.inodesFree: 0%, imagefs.inodesFree: 0%}
+resolvConf: ""
+syncFrequency: 1s
+nodeStatusUpdateFrequency: 2s
+`)
+}
+
+// StartKubelet starts kubelet, or starts it again after StopKubelet.
+func (n *Node) StartKubelet() {
+	n.T.Helper()
+	n.kubelet = n.run("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
+		"--hostname-override", Name, "--node-ip", Gateway)
+}
+
+// StopKubelet ends kubelet. Pods go on.
+func (n *Node) StopKubelet() { n.kubelet.stop() }
+
+// A Spec is what is special about a pod.
+type Spec struct {
+	// Account is the service account, or the default one.
+	Account string
+	// Identity asks for workload identity.
+	Identity bool
+	// Labels and Env are the pod's own.
+	Labels, Env map[string]string
+	// Host puts the pod on the machine's network.
+	Host bool
+}
+
+// Pod is the manifest of a pod that serves; see ./pod. It trusts the house, whose
+// authority is in the config map gatehouse-ca of its namespace.
+func (n *Node) Pod(name string, spec Spec) string {
+	n.T.Helper()
+	labels, env := map[string]string{}, []any{
+		map[string]string{"name": "SSL_CERT_FILE", "value": "/etc/gatehouse/ca.crt"},
+		map[string]string{"name": "GATEHOUSE", "value": n.House.Authority()},
+	}
+	for k, v := range spec.Labels {
+		labels[k] = v
+	}
+	for k, v := range spec.Env {
+		env = append(env, map[string]string{"name": k, "value": v})
+	}
+	if spec.Identity {
+		labels["azure.workload.identity/use"] = "true"
+	}
+	if spec.Account == "" {
+		spec.Account = "default"
+	}
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name, "labels": labels},
+		"spec": map[string]any{
+			"nodeName": Name, "serviceAccountName": spec.Account, "hostNetwork": spec.Host, "terminationGracePeriodSeconds": 1, // no scheduler runs here
+			"containers": []any{map[string]any{"name": "app", "image": Image, "imagePullPolicy": "Never", "args": []string{"serve"}, "env": env,
+				"volumeMounts": []any{map[string]any{"name": "ca", "mountPath": "/etc/gatehouse"}}}},
+			"volumes": []any{map[string]any{"name": "ca", "configMap": map[string]any{"name": "gatehouse-ca"}}},
+		},
+	})
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	return string(text)
+}
+
+// Namespace makes a namespace whose pods can trust the house.
+func (n *Node) Namespace(name string) {
+	n.T.Helper()
+	n.Must("", "create", "namespace", name)
+	n.Must("", "-n", name, "create", "configmap", "gatehouse-ca", "--from-literal=ca.crt="+string(n.CA()))
+	n.Until("the namespace has its service account", func() bool {
+		_, err := n.Kubectl("", "-n", name, "get", "serviceaccount", "default")
+		return err == nil
+	})
+}
+
+// A Running is a pod that runs, at its address.
+type Running struct {
+	Address string
+	Pod     corev1.Pod
+}
+
+// Run creates a pod and returns it when it serves.
+func (n *Node) Run(namespace, name string, spec Spec) Running {
+	n.T.Helper()
+	n.Must(n.Pod(name, spec), "-n", namespace, "create", "-f", "-")
+	var r Running
+	n.Until("the pod "+name+" serves", func() bool {
+		r.Pod = plane.Get[corev1.Pod](n.Plane, "-n", namespace, "pod", name)
+		r.Address = r.Pod.Status.PodIP
+		if r.Address == "" || r.Pod.Status.Phase != corev1.PodRunning {
+			return false
+		}
+		_, err := r.Ask(n.T.Context(), "")
+		return err == nil
+	})
+	return r
+}
+
+// Ask asks the program in the pod, see ./pod, and returns its answer. It needs no
+// API server.
+func (r Running) Ask(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Address+":8080/"+path, nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return strings.TrimSpace(string(text)), err
+}
+
+// APIServer is the process of the API server.
+func (n *Node) APIServer() *os.Process {
+	n.T.Helper()
+	text, err := os.ReadFile(filepath.Join(n.Dir, "data", "clusters", n.Cluster().Name, "run", "kube-apiserver.json"))
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	var is struct {
+		PID int `json:"pid"`
+	}
+	if err := json.Unmarshal(text, &is); err != nil || is.PID <= 1 {
+		n.T.Fatalf("%v in %s", err, text)
+	}
+	p, err := os.FindProcess(is.PID)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	return p
+}
+
+// Resident is how much memory the programs of the machine hold together, in bytes:
+// the house with etcd, the control plane, kubelet, containerd and the pods.
+func Resident() (sum int64) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*/smaps_rollup")
+	for _, at := range dirs {
+		text, err := os.ReadFile(at)
+		if err != nil {
+			continue // it has ended
+		}
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == "Pss:" {
+				kib, _ := strconv.ParseInt(f[1], 10, 64)
+				sum += kib << 10
+			}
+		}
+	}
+	return sum
+}
+
+// String says which node it is.
+func (n *Node) String() string { return fmt.Sprintf("%s of %s", Name, n.Cluster().Name) }
