@@ -124,40 +124,6 @@ func (d *draft) actAs(client string) error {
 	return nil
 }
 
-// linked returns a user-assigned identity that the caller may assign. As in Azure,
-// that is asked before whether there is one, and each time that it is named.
-func (d *draft) linked(at scope.Scope) (directory.ManagedIdentity, error) {
-	if err := d.reach(at); err != nil {
-		return directory.ManagedIdentity{}, err
-	}
-	if !d.may(serve.AttachIdentity, at) {
-		return directory.ManagedIdentity{}, serve.Refuse(http.StatusForbidden, "LinkedAuthorizationFailed", fmt.Sprintf(
-			"The client '%s' with object id '%s' has permission to perform action '%s/write' on scope '%s'; however, it does not have permission to perform action(s) '%s' on the linked scope(s) '%s' (respectively) or the linked scope(s) are invalid.",
-			d.caller.Name, d.caller.ID, clusterType, d.idOf(d.r.at, d.next.Name), serve.AttachIdentity, d.spell(at)))
-	}
-	id, ok := d.identity(at)
-	if !ok {
-		return directory.ManagedIdentity{}, d.notThere(at)
-	}
-	return id, nil
-}
-
-// preflight refuses a cluster whose identity lacks what it will need, before
-// anything is made. What a private cluster needs of its DNS zone and its networks
-// belongs here.
-func (d *draft) preflight() error {
-	control, kubelet := d.next.Identity, d.next.KubeletIdentity
-	if kubelet.IsZero() || kubelet == d.old.KubeletIdentity && control == d.old.Identity || d.next.NodeGroup().Contains(kubelet.Resource) {
-		return nil
-	}
-	if (serve.Operation{Action: serve.AttachIdentity, At: kubelet.Resource}).Allowed(d.est, control.Object, d.now) {
-		return nil
-	}
-	return serve.Refuse(http.StatusBadRequest, "CustomKubeletIdentityMissingPermissionError", fmt.Sprintf(
-		"The cluster user assigned identity must be given permission to assign kubelet identity %s. Check access result not allowed for action %s. Give it the role Managed Identity Operator there.",
-		d.spell(kubelet.Resource), serve.AttachIdentity))
-}
-
 var poolName = regexp.MustCompile(`^[a-z][a-z0-9]{0,11}$`)
 
 // readOnlyOfPools are the members of an agent pool that a client reads and cannot
@@ -196,9 +162,6 @@ func (d *draft) pools() error {
 	}
 	return nil
 }
-
-// addonsWithIdentity are the add-ons, in lower case, that get an identity of their own.
-var addonsWithIdentity = []string{"azurepolicy", "azurekeyvaultsecretsprovider", "omsagent", "ingressapplicationgateway", "aciconnectorlinux", "httpapplicationrouting"}
 
 // addons reads the add-ons. Which one each identity is, the house says (ARM-09).
 func (d *draft) addons() error {
@@ -252,17 +215,17 @@ func (d *draft) belongings() []estate.Op {
 			Resource: c.Scope, SystemAssigned: true, DisplayName: c.Name, Location: c.Location,
 		})
 	}
-	b.contributor()
 	if c.KubeletIdentity.IsZero() && c.Identity.Type != resource.ServicePrincipal {
 		c.KubeletIdentity = b.make(c.Name + "-agentpool")
 	}
 	for _, name := range addonNames(*c) {
 		a := c.Addons[name]
-		if a.Enabled && a.Identity.IsZero() && slices.Contains(addonsWithIdentity, strings.ToLower(name)) {
+		if _, has := addonRoles[strings.ToLower(name)]; has && a.Enabled && a.Identity.IsZero() {
 			a.Identity = b.make(strings.ToLower(name) + "-" + c.Name)
 			c.Addons[name] = a
 		}
 	}
+	b.rights()
 	b.lock()
 	b.dropped()
 	return b.ops
@@ -294,36 +257,6 @@ func (b *belongings) make(name string) resource.IdentityRef {
 	}
 	b.put(id)
 	return resource.IdentityRef{Resource: at, Object: id.ID}
-}
-
-const contributorRole = "b24988ac-6180-42a0-ab88-20f7382dd24c"
-
-// contributor lets the control plane work in the node resource group, and takes
-// that from the identity that it was before.
-func (b *belongings) contributor() {
-	now, was := b.d.next.Identity, b.d.old.Identity
-	if b.group.IsZero() || b.d.exists && now.Object == was.Object {
-		return
-	}
-	var role azurerbac.DefinitionID
-	if role.UnmarshalText([]byte(contributorRole)) != nil {
-		return
-	}
-	for _, a := range b.d.est.AssignmentsAt(b.group) {
-		if a.Principal == was.Object && a.Role == role && !was.Object.IsZero() {
-			b.ops = append(b.ops, estate.Op{Delete: a.Key()})
-		}
-		if a.Principal == now.Object && a.Role == role {
-			return
-		}
-	}
-	if p, ok := b.d.est.Principal(now.Object); ok && p.Kind != principal.ManagedIdentity || now.Type == resource.ServicePrincipal {
-		return // its owner grants what it needs
-	}
-	b.put(azurerbac.Assignment{
-		ID: azurerbac.AssignmentID(b.d.r.mint("contributor")), Scope: b.group, Principal: now.Object, PrincipalType: principal.ManagedIdentity, Role: role,
-		Description: "the control plane of cluster " + b.d.next.Name, CreatedOn: b.d.now.UTC().Round(0), UpdatedOn: b.d.now.UTC().Round(0),
-	})
 }
 
 // lockName is how the lock of a node resource group is called.

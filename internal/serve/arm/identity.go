@@ -218,19 +218,30 @@ func listIdentityUsers(s *session, r *request) (answer, error) {
 	if err := s.needAt(identityType+"/listAssociatedResources/action", r.at); err != nil {
 		return answer{}, err
 	}
-	if _, found := s.identity(r.at); !found {
+	id, found := s.identity(r.at)
+	if !found {
 		return answer{}, s.notThere(r.at)
 	}
 	var rows []row
-	for o := range s.est.Resources() {
-		if !s.ours(o.Scope) || !s.may(o.Type+"/read", o.Scope) || !namesIdentity(o, r.at) {
-			continue
+	add := func(at scope.Scope, name, typ string) {
+		if !s.ours(at) || !s.may(typ+"/read", at) {
+			return
 		}
-		at, _ := o.Scope.Subscription()
-		sub, _ := s.est.Subscription(at)
-		rg, _ := o.Scope.ResourceGroup()
+		in, _ := at.Subscription()
+		sub, _ := s.est.Subscription(in)
+		rg, _ := at.ResourceGroup()
 		group, _ := s.est.ResourceGroup(rg)
-		rows = append(rows, row{o.Scope.String(), userBody{s.idOf(o.Scope, o.Name), o.Name, o.Type, group.Name, at.Name(), sub.DisplayName}})
+		rows = append(rows, row{at.String(), userBody{s.idOf(at, name), name, typ, group.Name, in.Name(), sub.DisplayName}})
+	}
+	for o := range s.est.Resources() {
+		if namesIdentity(o, r.at) {
+			add(o.Scope, o.Name, o.Type)
+		}
+	}
+	for c := range s.est.Clusters() {
+		if c.UsesIdentity(id.ID) {
+			add(c.Scope, c.Name, clusterType)
+		}
 	}
 	return s.page(r, rows)
 }

@@ -89,7 +89,7 @@ func listResources(s *session, r *request) (answer, error) {
 		}
 	}
 	for c := range s.est.Clusters() {
-		add(c.Scope, resourceBody{Name: c.Name, Type: "Microsoft.ContainerService/managedClusters", Location: c.Location})
+		add(c.Scope, resourceBody{Name: c.Name, Type: clusterType, Location: c.Location, Tags: c.Tags, Identity: s.controlIdentity(c)})
 	}
 	return s.page(r, rows)
 }
