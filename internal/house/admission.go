@@ -62,7 +62,7 @@ func (e *eye) config(agent string) *rest.Config {
 func (c *clusters) Account(ctx context.Context, at scope.Scope, namespace, name string) (*corev1.ServiceAccount, error) {
 	r, ok := c.running(at)
 	if !ok {
-		return nil, notRunning(at.Name())
+		return nil, fmt.Errorf("its control plane is %s", c.State(at))
 	}
 	return admission.Read(ctx, *r.core.Load(), namespace, name)
 }

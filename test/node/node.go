@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -28,9 +27,7 @@ import (
 type Node struct {
 	*plane.Plane
 	// Uplink is between kubelet and the API server.
-	Uplink  *Uplink
-	kubelet *program
-	runtime *program
+	Uplink *Uplink
 }
 
 // Start returns a node that is ready for pods. A machine has one, so a package has
@@ -46,18 +43,22 @@ func Start(t *testing.T, records ...record.Record) *Node {
 	n := &Node{Plane: plane.Start(t, plane.Options{WorkloadIdentity: true, Records: records, Listen: Gateway + ":8443", Webhooks: "127.0.0.1:8444"})}
 	n.startRuntime()
 	n.join()
-	n.StartKubelet()
-	n.Until("the node is ready", func() bool {
-		for _, c := range plane.Get[corev1.NodeList](n.Plane, "nodes").Items {
-			for _, is := range c.Status.Conditions {
-				if is.Type == corev1.NodeReady && is.Status == corev1.ConditionTrue {
-					return true
-				}
+	n.startKubelet()
+	n.Until("the node is ready", n.Ready)
+	return n
+}
+
+// Ready reports whether kubelet says that it is ready for pods.
+func (n *Node) Ready() bool {
+	n.T.Helper()
+	for _, node := range plane.Get[corev1.NodeList](n.Plane, "nodes").Items {
+		for _, is := range node.Status.Conditions {
+			if is.Type == corev1.NodeReady {
+				return is.Status == corev1.ConditionTrue
 			}
 		}
-		return false
-	})
-	return n
+	}
+	return false
 }
 
 // In is the node in a subtest.
@@ -148,11 +149,11 @@ default_runtime_name = "runc"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 `)
-	n.runtime = n.run("containerd", "containerd", "--config", conf)
+	containerd := n.run("containerd", "containerd", "--config", conf)
 	var out []byte
 	n.Until("containerd takes the image", func() bool {
 		select {
-		case <-n.runtime.ended:
+		case <-containerd.ended:
 			n.T.Fatal("containerd has ended")
 		default:
 		}
@@ -218,20 +219,17 @@ enforceNodeAllocatable: []
 localStorageCapacityIsolation: false
 evictionHard: {memory.available: 1Mi, nodefs.available: 0%, imagefs.available: 0%, nodefs.inodesFree: 0%, imagefs.inodesFree: 0%}
 resolvConf: ""
+contentType: application/json
 syncFrequency: 1s
 nodeStatusUpdateFrequency: 2s
 `)
 }
 
-// StartKubelet starts kubelet, or starts it again after StopKubelet.
-func (n *Node) StartKubelet() {
+func (n *Node) startKubelet() {
 	n.T.Helper()
-	n.kubelet = n.run("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
+	n.run("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
 		"--hostname-override", Name, "--node-ip", Gateway)
 }
-
-// StopKubelet ends kubelet. Pods go on.
-func (n *Node) StopKubelet() { n.kubelet.stop() }
 
 // A Spec is what is special about a pod.
 type Spec struct {
@@ -301,6 +299,12 @@ type Running struct {
 func (n *Node) Run(namespace, name string, spec Spec) Running {
 	n.T.Helper()
 	n.Must(n.Pod(name, spec), "-n", namespace, "create", "-f", "-")
+	return n.Serving(namespace, name)
+}
+
+// Serving returns a pod when it serves.
+func (n *Node) Serving(namespace, name string) Running {
+	n.T.Helper()
 	var r Running
 	n.Until("the pod "+name+" serves", func() bool {
 		r.Pod = plane.Get[corev1.Pod](n.Plane, "-n", namespace, "pod", name)
@@ -370,6 +374,3 @@ func Resident() (sum int64) {
 	}
 	return sum
 }
-
-// String says which node it is.
-func (n *Node) String() string { return fmt.Sprintf("%s of %s", Name, n.Cluster().Name) }

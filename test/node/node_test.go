@@ -11,8 +11,19 @@ import (
 func TestMain(m *testing.M) { os.Exit(node.Main(m)) }
 
 func TestPodsOnARealNode(t *testing.T) {
-	n := node.Start(t)
-	t.Run("kubectl reads what a pod prints, and runs a program in it", func(t *testing.T) { kubectl(t, n.In(t)) })
+	n := node.Start(t, records(t)...)
+	for _, tt := range []struct {
+		law string
+		run func(*testing.T, *node.Node)
+	}{
+		{"kubectl reads what a pod prints, and runs a program in it", kubectl},
+		{"workload identity", identity},
+		{"kubelet renews a token, and the pod goes on with the new one", renewal},
+		{"pods outlive the API server, and have their identity meanwhile", apiServerAway},
+		{"pods outlive the house, and have their identity again by themselves", houseAway},
+	} {
+		t.Run(tt.law, func(t *testing.T) { tt.run(t, n.In(t)) })
+	}
 	t.Logf("%d MB", node.Resident()>>20)
 }
 

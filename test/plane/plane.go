@@ -4,6 +4,7 @@
 package plane
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -58,7 +59,12 @@ type Options struct {
 
 // A Plane is a house with one control plane, and kubectl as its administrator.
 type Plane struct {
-	T     *testing.T
+	T *testing.T
+	*state
+}
+
+// state is what a plane and its subtests share.
+type state struct {
 	House *house.House
 	Kube  string // the path of gatehouse-kube
 	Dir   string // the folder of the test; the house's data is in data
@@ -68,7 +74,7 @@ type Plane struct {
 // Start returns a plane that lives as long as the test.
 func Start(t *testing.T, opt Options) *Plane {
 	t.Helper()
-	p := &Plane{T: t, Dir: t.TempDir(), Kube: os.Getenv("GATEHOUSE_KUBE")}
+	p := &Plane{T: t, state: &state{Dir: t.TempDir(), Kube: os.Getenv("GATEHOUSE_KUBE")}}
 	if _, err := os.Stat(p.Kube); p.Kube == "" || err != nil {
 		t.Skip("GATEHOUSE_KUBE names no gatehouse-kube binary; make test builds one and sets it")
 	}
@@ -87,7 +93,7 @@ func Start(t *testing.T, opt Options) *Plane {
 			resource.Cluster{Scope: At, Name: "wl", ResourceGroup: "rg", Tenant: Tenant.ID, EntraSignIn: true, AdminGroups: []principal.ID{admins.ID},
 				OIDCIssuer: true, WorkloadIdentity: opt.WorkloadIdentity},
 		}, opt.Records...),
-		Progress: func(step string) { t.Log(step) },
+		Progress: func(step string) { p.T.Log(step) },
 	}
 	t.Cleanup(p.Stop)
 	p.Begin()
@@ -99,7 +105,7 @@ func Start(t *testing.T, opt Options) *Plane {
 func (p *Plane) Begin() {
 	p.T.Helper()
 	var err error
-	if p.House, err = house.Start(p.T.Context(), p.conf); err != nil {
+	if p.House, err = house.Start(context.WithoutCancel(p.T.Context()), p.conf); err != nil {
 		p.T.Fatal(err)
 	}
 }
@@ -113,11 +119,7 @@ func (p *Plane) Stop() {
 }
 
 // In is the plane in a subtest.
-func (p *Plane) In(t *testing.T) *Plane {
-	q := *p
-	q.T = t
-	return &q
-}
+func (p *Plane) In(t *testing.T) *Plane { return &Plane{T: t, state: p.state} }
 
 // Cluster is the record of the cluster.
 func (p *Plane) Cluster() resource.Cluster {
