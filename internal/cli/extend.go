@@ -156,6 +156,9 @@ func Confirm(env *Env, question string) bool {
 	return false
 }
 
+// Printable keeps what others wrote from moving the cursor of whoever looks at it.
+func Printable(s string) string { return printable(s) }
+
 // Colour marks what is good or bad, for a person who has not refused colours.
 func Colour(env *Env, good bool, text string) string {
 	if good {

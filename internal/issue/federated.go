@@ -52,7 +52,7 @@ func (i *Issuer) federated(ctx context.Context, est *estate.Snapshot, c client, 
 func trusted(est *estate.Snapshot, id directory.AppID) []token.ForeignWant {
 	var wants []token.ForeignWant
 	for _, f := range est.FederatedCredentials(id) {
-		wants = append(wants, token.ForeignWant{Issuer: f.Issuer, Subject: f.Subject, Audiences: f.Audiences})
+		wants = append(wants, token.WantOf(f))
 	}
 	return wants
 }

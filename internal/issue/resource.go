@@ -113,6 +113,13 @@ func (i *Issuer) resolveResource(est *estate.Snapshot, realm Realm, asked string
 	return r, audience, nil
 }
 
+// Taker names the resource that takes access tokens with an audience, if there is
+// one.
+func Taker(est *estate.Snapshot, audience string) (app directory.AppID, name string, ok bool) {
+	r, ok := lookResource(est, strings.TrimPrefix(audience, "spn:"))
+	return r.app, r.name, ok
+}
+
 func lookResource(est *estate.Snapshot, name string) (resource, bool) {
 	if id, ok := parseApp(name); ok {
 		return resourceOf(est, id)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 )
 
 // ForeignWant is what a federated credential says a foreign token must be. The
@@ -15,6 +17,27 @@ import (
 type ForeignWant struct {
 	Issuer, Subject string   // compared byte for byte
 	Audiences       []string // one of them, byte for byte
+}
+
+// WantOf is what a federated credential wants.
+func WantOf(f directory.FederatedCredential) ForeignWant {
+	return ForeignWant{Issuer: f.Issuer, Subject: f.Subject, Audiences: f.Audiences}
+}
+
+// A Fit says which parts of a token are what a federated credential says. The zero
+// Fit fits nowhere.
+type Fit struct{ Issuer, Subject, Audience bool }
+
+// Whole reports whether a token is trusted.
+func (f Fit) Whole() bool { return f.Issuer && f.Subject && f.Audience }
+
+// Compare says which parts of a token are as they must be. An empty part is none.
+func (w ForeignWant) Compare(issuer, subject, audience string) Fit {
+	return Fit{
+		Issuer:   issuer != "" && w.Issuer == issuer,
+		Subject:  subject != "" && w.Subject == subject,
+		Audience: audience != "" && slices.Contains(w.Audiences, audience),
+	}
 }
 
 // Foreign is what a token of another issuer says, of which nothing else is used.
@@ -70,15 +93,15 @@ func Match(issuer, subject, audience string, wants []ForeignWant) (int, error) {
 	err := fmt.Errorf("%w: %.200q", ErrIssuer, issuer)
 	near := 0 // how much of the best want fits
 	for i, w := range wants {
-		switch {
-		case w.Issuer == "" || w.Issuer != issuer:
-		case w.Subject == "" || w.Subject != subject:
+		switch fit := w.Compare(issuer, subject, audience); {
+		case !fit.Issuer:
+		case !fit.Subject:
 			if w.Subject != "" && strings.EqualFold(w.Subject, subject) && near < 2 {
 				near, err = 2, fmt.Errorf("%w: %.200q", ErrSubjectCase, subject)
 			} else if near < 1 {
 				near, err = 1, fmt.Errorf("%w: %.200q", ErrSubject, subject)
 			}
-		case audience == "" || !slices.Contains(w.Audiences, audience):
+		case !fit.Audience:
 			near, err = 3, fmt.Errorf("%w: %.200q", ErrAudience, audience)
 		default:
 			return i, nil

@@ -1,234 +1,146 @@
 package live
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
-	"io/fs"
-	"os"
-	"path"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/gatehouse-io/gatehouse/internal/cli"
-	"github.com/gatehouse-io/gatehouse/internal/cluster"
-	"github.com/gatehouse-io/gatehouse/internal/estate"
-	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/doctor"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/client"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
 
-// examination are the flags of cluster doctor.
-type examination struct{ manifest, k3s, config, kubeconfig string }
-
 func newDoctor(env *cli.Env) *cobra.Command {
-	var x examination
 	cmd := &cobra.Command{
-		Use:   "doctor [CLUSTER]",
-		Short: "Say what is wrong with a cluster's way to the house",
-		Long: `Examine a cluster: who its API server asks and in which order, what it does when
-the house is silent, what it remembers, whether its certificate is the right one,
-and what is bound in it. Nothing is changed.
+		Use:   "doctor [AADSTSCODE]",
+		Short: "Say why a workload gets no token, and the smallest fix",
+		Long: `Find out why a pod, a service account or a token is refused: what is checked, what
+there is, what it would have to be, how the two differ, and the smallest fix. Nothing
+is changed. With a code of Entra ID, say what it means and what to do next.
 
-Of a cluster that the house runs, the house itself is asked. Of an attached one, say
-what there is to look at: the API server's manifest or configuration on a control
-plane node, the folder that attach wrote, and a kubeconfig of an administrator.
+The directory is that of a house, as far as you may read it, or a folder of estate
+files. What could not be looked at is "not evaluated", and never right.
 
-The exit code is 0 when all is well, 1 when something was found, and 3 when nothing
-was found but something that matters could not be looked at.`,
-		Example: `  gatehouse cluster doctor aks-1
-  sudo gatehouse cluster doctor --manifest /etc/kubernetes/manifests/kube-apiserver.yaml --kubeconfig /etc/kubernetes/admin.conf
-  sudo gatehouse cluster doctor edge-1 --k3s-config /etc/rancher/k3s/config.yaml.d/gatehouse.yaml
-  gatehouse cluster doctor dev --config ./dev/gatehouse --kubeconfig ~/.kube/config -o json`,
-		Args: cobra.MaximumNArgs(1), ValidArgsFunction: cli.Complete(env, 0, cli.Clusters),
+The exit code is 0 when all is right, 1 when something is wrong, 2 when the command
+is, and 3 when nothing is wrong but something could not be evaluated.`,
+		Example: `  gatehouse doctor AADSTS700213
+  gatehouse doctor token - < token.txt
+  gatehouse doctor token token.txt --estate ./teknews -o json`,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeCodes,
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
-			found, err := x.run(cmd, env, args)
-			if err != nil {
-				return err
+			if len(args) == 0 {
+				return cmd.Help()
 			}
-			done, err := cli.Machine(cmd, env, found)
-			if err != nil {
-				return err
-			}
-			if !done {
-				printFindings(env, found.Findings)
-			}
-			return verdict(found.Findings, x.kubeconfig != "" || !x.local())
+			return tellCode(cmd, env, args[0])
 		}),
 	}
-	f := cmd.Flags()
-	f.StringVar(&x.manifest, "manifest", "", "static pod manifest `file` of kube-apiserver")
-	f.StringVar(&x.k3s, "k3s-config", "", "configuration `file` of k3s")
-	f.StringVar(&x.config, "config", "", "`folder` gatehouse/ that cluster attach wrote")
-	f.StringVar(&x.kubeconfig, "kubeconfig", "", "kubeconfig `file` of an administrator, to ask the running API server")
-	cmd.MarkFlagsMutuallyExclusive("manifest", "k3s-config")
+	cmd.AddCommand(newDoctorToken(env))
 	return cmd
 }
 
-// local reports whether there is anything to look at from here.
-func (x *examination) local() bool {
-	return x.manifest != "" || x.k3s != "" || x.config != "" || x.kubeconfig != ""
+func completeCodes(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var all []cobra.Completion
+	for c := range doctor.Codes() {
+		all = append(all, cobra.CompletionWithDesc(fmt.Sprintf("AADSTS%d", c.Number), c.Meaning))
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (x *examination) run(cmd *cobra.Command, env *cli.Env, args []string) (wire.Findings, error) {
-	p := cluster.Patient{Now: env.Now()}
-	if len(args) > 0 {
-		src, err := cli.Source(cmd, env)
-		if err != nil {
-			return wire.Findings{}, err
-		}
-		est, err := src.Snapshot(cmd.Context())
-		if err != nil {
-			return wire.Findings{}, err
-		}
-		rec, err := cli.FindCluster(est, args[0])
-		if err != nil {
-			return wire.Findings{}, err
-		}
-		if !x.local() && !rec.Attached {
-			c, err := reach(cmd, env)
-			if err != nil {
-				return wire.Findings{}, err
-			}
-			return c.Examine(cmd.Context(), rec.Scope)
-		}
-		p.Scope, p.Groups = rec.Scope, knows(est)
+// tellCode says what a code means. Of a text that is none it repeats nothing: it
+// may be a secret.
+func tellCode(cmd *cobra.Command, env *cli.Env, text string) error {
+	n, ok := doctor.ParseCode(text)
+	if !ok {
+		return cli.Usage("that is no code such as AADSTS700213, and no command of gatehouse doctor: there are %s; see gatehouse doctor --help", below(cmd))
 	}
-	if !x.local() {
-		return wire.Findings{}, cli.Usage("say what to examine: a cluster that the house runs, or --manifest, --k3s-config, --config or --kubeconfig")
+	c, ok := doctor.FindCode(n)
+	if !ok {
+		return fmt.Errorf("what AADSTS%d means is not known here; the text of the refusal says more, and so does %s", n, "gatehouse trace --events")
 	}
-	if err := x.look(&p); err != nil {
-		return wire.Findings{}, err
-	}
-	var out wire.Findings
-	for _, f := range cluster.Doctor(cmd.Context(), p) {
-		out.Findings = append(out.Findings, wire.Finding{ID: f.ID, Severity: string(f.Severity), What: f.What, Why: f.Why, Fix: f.Fix})
-	}
-	return out, nil
-}
-
-func knows(est *estate.Snapshot) func(string) bool {
-	return func(objectID string) bool {
-		id, err := principal.ParseID(objectID)
-		if err != nil {
-			return false
-		}
-		_, ok := est.Group(id)
-		return ok
-	}
-}
-
-// look gives the doctor what the flags name.
-func (x *examination) look(p *cluster.Patient) error {
-	p.ReadFile = os.ReadFile
-	var err error
-	switch {
-	case x.manifest != "":
-		err = flagsOf(x.manifest, cluster.ManifestFlags, p)
-	case x.k3s != "":
-		err = flagsOf(x.k3s, cluster.K3sFlags, p)
-	}
-	if err != nil {
+	done, err := cli.Machine(cmd, env, c)
+	if err != nil || done {
 		return err
 	}
-	if x.config != "" {
-		if err := x.folder(p); err != nil {
-			return err
-		}
+	house := "answered by this house, as by Entra ID"
+	if c.Elsewhere {
+		house = "answered by Entra ID, and never by this house"
 	}
-	if x.kubeconfig == "" {
-		return nil
-	}
-	conf, err := clientcmd.BuildConfigFromFlags("", x.kubeconfig)
-	if err != nil {
-		return cli.Usage("--kubeconfig: %w", err)
-	}
-	if p.API, err = apiOf(conf); err != nil {
-		return cli.Usage("--kubeconfig: %w", err)
-	}
-	p.Anonymous, err = apiOf(rest.AnonymousClientConfig(conf))
-	return err
-}
-
-func flagsOf(file string, read func([]byte) ([]string, error), p *cluster.Patient) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if p.Flags, err = read(text); err != nil {
-		return cli.Usage("%s: %w", file, err)
-	}
+	facts(env, "Code", fmt.Sprintf("AADSTS%d, %s", c.Number, house), "Meaning", c.Meaning, "Cause", c.Cause, "Compare", c.Compare, "Next", c.Next)
 	return nil
 }
 
-// folder takes the files from a folder that attach wrote. They name each other by
-// the paths that they have on the control plane, which may be elsewhere.
-func (x *examination) folder(p *cluster.Patient) error {
-	if info, err := os.Stat(x.config); err != nil || !info.IsDir() {
-		return cli.Usage("--config %s is no folder that gatehouse cluster attach wrote", x.config)
+// below lists the commands below one.
+func below(cmd *cobra.Command) string {
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
 	}
-	at := func(name string) string { return filepath.Join(x.config, name) }
-	p.Authorization, p.Authentication, p.TokenReview = at("authorization.yaml"), at("authentication.yaml"), at("tokenreview.kubeconfig")
-	p.ReadFile = func(name string) ([]byte, error) {
-		data, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return os.ReadFile(at(path.Base(name)))
-		}
-		return data, err
-	}
-	return nil
+	return strings.Join(names, ", ")
 }
 
-// askWithin bounds one request to an API server.
-const askWithin = 15 * time.Second
+// known is the directory that a doctor looks into.
+type known struct {
+	doctor.Estate
+	house *client.Client // nil for a folder
+	url   string
+}
 
-func apiOf(conf *rest.Config) (*cluster.API, error) {
-	hc, err := rest.HTTPClientFor(conf)
+// offline says why nobody is asked over the network, when the answer comes from a folder.
+const offline = "with --estate nobody is asked"
+
+// lookInto opens the directory, and says why there may be more than is seen of it.
+func lookInto(cmd *cobra.Command, env *cli.Env) (known, error) {
+	src, err := cli.Source(cmd, env)
 	if err != nil {
-		return nil, err
+		return known{}, err
 	}
-	hc.Timeout = askWithin
-	return &cluster.API{Server: strings.TrimSuffix(conf.Host, "/"), Client: hc}, nil
+	est, err := src.Snapshot(cmd.Context())
+	if err != nil {
+		return known{}, err
+	}
+	k := known{Estate: doctor.Estate{Snapshot: est}}
+	r, ok := src.(*remote)
+	if !ok {
+		return k, nil
+	}
+	warnRehearsal(env, r.Rehearsing())
+	k.house, k.url = r.Client, r.Client.Base
+	k.Unread, err = k.unread(cmd.Context())
+	return k, err
 }
 
-func printFindings(env *cli.Env, findings []wire.Finding) {
-	count := map[string]int{}
-	for _, f := range findings {
-		count[f.Severity]++
-		mark := fmt.Sprintf("%-13s", f.Severity)
-		switch cluster.Severity(f.Severity) {
-		case cluster.Fine:
-			mark = cli.Colour(env, true, mark)
-		case cluster.Error, cluster.Warning:
-			mark = cli.Colour(env, false, mark)
-		}
-		fmt.Fprintf(env.Stdout, "%s  %-22s  %s\n", mark, f.ID, oneLine(f.What))
-		if s := cluster.Severity(f.Severity); s == cluster.Error || s == cluster.Warning {
-			fmt.Fprintf(env.Stdout, "%15s%-22s  why: %s\n%15s%-22s  fix: %s\n", "", "", f.Why, "", "", f.Fix)
-		}
+// unread says what of the directory the asker may not read; "" if he may read all.
+// What he may not read is not there for him, and must not be called missing.
+func (k known) unread(ctx context.Context) (string, error) {
+	const mi, app = "Microsoft.ManagedIdentity/userAssignedIdentities", "Microsoft.Directory/applications"
+	type right struct {
+		action string
+		at     scope.Scope
 	}
-	fmt.Fprintf(env.Stdout, "\n%d errors, %d warnings, %d not evaluated, %d ok\n", count[string(cluster.Error)], count[string(cluster.Warning)],
-		count[string(cluster.NotEvaluated)], count[string(cluster.Fine)])
-}
-
-// verdict is the exit code. What only a running API server tells is essential if
-// there was one to ask.
-func verdict(findings []wire.Finding, live bool) error {
-	unseen := false
-	for _, f := range findings {
-		switch cluster.Severity(f.Severity) {
-		case cluster.Error, cluster.Warning:
-			return &cli.Exit{Code: cli.ExitNo}
-		case cluster.NotEvaluated:
-			running := strings.HasPrefix(f.ID, "live-") || strings.HasPrefix(f.ID, "rbac-")
-			unseen = unseen || live || !running
+	rights := []right{{mi + "/read", scope.Root}, {mi + "/federatedIdentityCredentials/read", scope.Root}}
+	tenants := 0
+	for t := range k.Tenants() {
+		tenants++
+		at := directory.Place(t.ID)
+		rights = append(rights, right{app + "/read", at}, right{app + "/federatedIdentityCredentials/read", at})
+	}
+	if tenants == 0 {
+		return "you may read no tenant", nil
+	}
+	for _, r := range rights {
+		d, err := k.house.CanI(ctx, wire.Question{Action: r.action, Scope: r.at.String()})
+		if err != nil {
+			return "", err
+		}
+		if d.Effect != "allow" {
+			return fmt.Sprintf("you may not do %s at %s", r.action, cmp.Or(r.at.String(), "/")), nil
 		}
 	}
-	if unseen {
-		return &cli.Exit{Code: cli.ExitUnanswered}
-	}
-	return nil
+	return "", nil
 }

@@ -34,7 +34,7 @@ func getenv(key string) string {
 }
 
 // TestOperator runs each script against a house of its own with the sample
-// estate, as the operator of its data directory.
+// estate, as the operator of its data directory. doctor.txtar has ZA-01 and ZA-11.
 func TestOperator(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "house"),

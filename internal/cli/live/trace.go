@@ -71,7 +71,7 @@ one line an event.`,
 			}
 			warnRehearsal(env, c.Rehearses)
 			for _, e := range events {
-				fmt.Fprintln(env.Stdout, line(e))
+				fmt.Fprintln(env.Stdout, told(e))
 			}
 			if len(events) == 0 {
 				fmt.Fprintln(env.Stderr, "no requests yet")
@@ -109,8 +109,8 @@ func printFlow(w io.Writer, f tour.Flow, paint tour.Paint) {
 // clock is how the time of a step is written.
 const clock = "15:04:05.000"
 
-// line tells one event as a sentence.
-func line(e wire.Event) string {
+// told is one event as a sentence.
+func told(e wire.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %-5s %-13s %s", e.At.Local().Format(time.TimeOnly+".000"), e.Door, e.Effect, who(e))
 	if k := e.Kube; k != nil {
