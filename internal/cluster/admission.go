@@ -67,6 +67,20 @@ func accountRole() clusterRole {
 	}
 }
 
+// workloadJudge is the role by which the house asks who a workload is, and whether
+// it may use an identity.
+const workloadJudge = "gatehouse:workloads"
+
+func judgeRole() clusterRole {
+	return clusterRole{
+		APIVersion: rbacGroup + "/v1", Kind: "ClusterRole", Metadata: ours(workloadJudge),
+		Rules: []roleRule{
+			{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
+			{APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"subjectaccessreviews"}, Verbs: []string{"create"}},
+		},
+	}
+}
+
 // SetWorkloadIdentity makes the house mutate pods that ask for a workload
 // identity, or ends that: then they are created as they are.
 func (c *Cluster) SetWorkloadIdentity(ctx context.Context, on bool) error {

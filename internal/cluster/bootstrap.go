@@ -34,6 +34,8 @@ func (c *Cluster) bootstrap(ctx context.Context) error {
 		bindAdminGroups(ctx, api, c.conf.AdminGroups),
 		api.apply(ctx, rbacPath+"clusterroles/"+accountReader, accountRole()),
 		api.apply(ctx, rbacPath+"clusterrolebindings/"+accountReader, bind(accountReader, accountReader, subject{rbacGroup, "User", MirrorUser})),
+		api.apply(ctx, rbacPath+"clusterroles/"+workloadJudge, judgeRole()),
+		api.apply(ctx, rbacPath+"clusterrolebindings/"+workloadJudge, bind(workloadJudge, workloadJudge, subject{rbacGroup, "User", MirrorUser})),
 		registerMutation(ctx, api, c.conf.House, c.conf.WorkloadIdentity),
 	)
 }

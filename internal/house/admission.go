@@ -79,6 +79,7 @@ func (c *clusters) Identity(at scope.Scope) (*inject.Config, error) {
 	}
 	return &inject.Config{
 		Tenant: rec.Tenant.String(), AuthorityHost: strings.TrimSuffix(c.authority, "/") + "/",
+		Binding:       &inject.Binding{TokenProxy: c.proxyOf(rec), CAData: string(c.serverCA.CertPEM())},
 		NativeSidecar: true, // the house runs no API server before 1.32
 	}, nil
 }

@@ -64,6 +64,8 @@ func withMetadata(about, arm http.Handler) http.Handler {
 
 // A doorway is the doors of a front.
 type doorway struct {
+	// tokens is login without what a rehearsal does to it.
+	tokens                    *oidc.Door
 	login, arm, graph, vaults http.Handler
 	// vault answers for one vault, as on its own host; false says that there is none.
 	vault func(name string) (http.Handler, bool)
@@ -98,6 +100,7 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 	loginDoor := oidc.New(oidc.Config{Issuer: issuer, Tokens: h.tokens(meter), Log: log.With("door", "oidc"), Trace: trace, Single: op.Tenant})
 	about := clouds.Handler(f.cloud(), serve.Options{Log: log.With("door", "clouds"), Now: h.now})
 	return doorway{
+		loginDoor,
 		stage.Shut(rehearsal.OIDC, loginDoor, oidc.TokenPaths...),
 		stage.Shut(rehearsal.ARM, withMetadata(about, armDoor.Handler())),
 		stage.Shut(rehearsal.Graph, graphDoor.Handler()),

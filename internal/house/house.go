@@ -32,6 +32,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
 	"github.com/gatehouse-io/gatehouse/internal/serve/issuers"
 	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
+	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/store/etcd"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -393,6 +394,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
 	public.Handle("GET /readyz", serve.Handle(serve.Ready(h.ready()...), options))
 	public.Handle(issuers.Path+"/", issuersDoor.Handler())
+	public.Handle(proxyPath, stage.Shut(rehearsal.OIDC, h.clusters.tokenProxies(ours.tokens), oidc.TokenPaths...))
 	public.Handle("/gatehouse/", serve.SecurityHeaders(apiDoor.Handler()))
 	public.Handle("/", ours.login)
 

@@ -46,6 +46,7 @@ type run struct {
 	cp    *cluster.Cluster
 	since time.Time
 	core  atomic.Pointer[coreclient.CoreV1Interface] // reads its service accounts
+	judge atomic.Pointer[judge]                      // asks it about workloads
 	stop  context.CancelFunc                         // ends its mirror
 }
 
@@ -274,6 +275,11 @@ func (k *keeper) watch(r *run) error {
 	}
 	var reader coreclient.CoreV1Interface = core
 	r.core.Store(&reader)
+	judges, err := newJudge(sight.config("gatehouse-token-proxy"))
+	if err != nil {
+		return err
+	}
+	r.judge.Store(judges)
 	r.stop()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -23,6 +23,9 @@ func (i *Issuer) authenticate(ctx context.Context, est *estate.Snapshot, req Tok
 	if err != nil {
 		return client{}, err
 	}
+	if req.Bound != nil {
+		return req.Bound.client(est, c, req.GrantType)
+	}
 	hasAssertion := !req.Assertion.IsZero() || req.AssertionType != ""
 	switch {
 	case !req.ClientSecret.IsZero() && hasAssertion:

@@ -38,6 +38,11 @@ type TokenRequest struct {
 	UserAssertion Secret
 	TokenUse      string
 
+	// Bound is set by the token proxy of a cluster, and by nobody else, when the
+	// cluster has checked who asks for a managed identity: it stands for the proof
+	// of the client.
+	Bound *Bound
+
 	// TokenType is token_type, by which a client asks for a token that is bound to
 	// the key that Confirmation, req_cnf, names.
 	TokenType    string

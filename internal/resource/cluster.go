@@ -55,6 +55,8 @@ type Cluster struct {
 	KubeletIdentity IdentityRef `json:"kubeletIdentity,omitzero"`
 	// Addons are by the name that AKS gives them.
 	Addons map[string]Addon `json:"addons,omitzero"`
+	// IdentityBindings let workloads ask for the tokens of identities.
+	IdentityBindings []IdentityBinding `json:"identityBindings,omitzero"`
 	// NodeResourceGroup is the name of the resource group for what the cluster
 	// makes for itself, in its own subscription.
 	NodeResourceGroup string `json:"nodeResourceGroup,omitzero"`
@@ -130,7 +132,7 @@ func (c Cluster) Validate() error {
 	case c.Attached && !c.Doing.IsZero():
 		return record.Invalid("cluster %q is attached: the house does nothing to it", c.Scope)
 	}
-	for _, check := range []func() error{c.Tags.Validate, c.checkLegacy, c.checkIdentities, c.Doing.validate} {
+	for _, check := range []func() error{c.Tags.Validate, c.checkLegacy, c.checkIdentities, c.checkBindings, c.Doing.validate} {
 		if err := check(); err != nil {
 			return fmt.Errorf("cluster %q: %w", c.Scope, err)
 		}

@@ -152,6 +152,12 @@ func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
 			ops = append(ops, Operation{Action: typeOf[record.Cluster] + "/write", At: scope.Root})
 		}
 		ops = append(ops, toAttach(est, was, next)...)
+		for _, b := range next.IdentityBindings {
+			if mi, there := est.ManagedIdentity(b.Identity.Object); there && !was.Binds(b.Identity) {
+				// Whoever runs workloads there gets what the identity has.
+				ops = append(ops, ToActAs(est, mi.ClientID)...)
+			}
+		}
 		if group, there := est.ResourceGroup(next.NodeGroup()); there && next.NodeResourceGroup != was.NodeResourceGroup {
 			// It is deleted with the cluster.
 			ops = append(ops, operations(est, group, "delete", nil)...)

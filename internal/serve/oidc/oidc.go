@@ -71,8 +71,8 @@ func New(c Config) *Door {
 	api("GET /common/userrealm/{name}", d.userRealm)
 	api("GET /common/UserRealm/{name}", d.userRealm)
 
-	api("POST /{tenant}/oauth2/v2.0/token", d.token(2))
-	api("POST /{tenant}/oauth2/token", d.token(1))
+	api("POST /{tenant}/oauth2/v2.0/token", d.token(2, nil))
+	api("POST /{tenant}/oauth2/token", d.token(1, nil))
 	api("POST /{tenant}/oauth2/v2.0/devicecode", d.deviceCode(2))
 	api("POST /{tenant}/oauth2/devicecode", d.deviceCode(1))
 	api("GET /{tenant}/openid/userinfo", d.userInfo)

@@ -38,8 +38,9 @@ type answerV1 struct {
 	ClientInfo   string `json:"client_info,omitzero"`
 }
 
-// token serves the token endpoint of a version.
-func (d *Door) token(version int) serve.Handler {
+// token serves the token endpoint of a version. The proof, if any, takes the place
+// of the client's credentials.
+func (d *Door) token(version int, prove Proof) serve.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		start := d.issuer.Now()
 		f, err := d.clientForm(w, r)
@@ -59,6 +60,12 @@ func (d *Door) token(version int) serve.Handler {
 		}
 		if d.tokens != nil {
 			if err := d.tokens(w, r, req); err != nil {
+				d.refused(req, err)
+				return err
+			}
+		}
+		if prove != nil {
+			if req, err = prove.of(r.Context(), req); err != nil {
 				d.refused(req, err)
 				return err
 			}
