@@ -75,6 +75,9 @@ type Assignment struct {
 	// zero means no bound. It grants at NotBefore and no longer at NotAfter.
 	NotBefore time.Time `json:"notBefore,omitzero"`
 	NotAfter  time.Time `json:"notAfter,omitzero"`
+	// Eligibility is what the principal activated. Such an assignment has an end, and
+	// grants only as long as the eligibility is for the principal or a group of his.
+	Eligibility EligibilityID `json:"eligibility,omitzero"`
 }
 
 // A DenyAssignment forbids operations to principals, whatever roles grant.

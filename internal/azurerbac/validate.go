@@ -95,6 +95,9 @@ func (a Assignment) Validate() error {
 	if !a.NotBefore.IsZero() && !a.NotAfter.IsZero() && !a.NotAfter.After(a.NotBefore) {
 		return record.Invalid("role assignment %s ends before it begins", a.ID)
 	}
+	if !a.Eligibility.IsZero() && a.NotAfter.IsZero() {
+		return record.Invalid("role assignment %s is an activation without an end", a.ID)
+	}
 	if err := checkDescription(a.Description); err != nil {
 		return err
 	}

@@ -44,6 +44,12 @@ func describeRecord(est *estate.Snapshot, rec record.Record) string {
 		return fmt.Sprintf("%s %q", kind, r.RoleName)
 	case azurerbac.Assignment:
 		return fmt.Sprintf("%s of %q at %s to %s", kind, roleName(est, r.Role), place(est, r.Scope.String()), names(est, []principal.ID{r.Principal}))
+	case azurerbac.Eligibility:
+		return fmt.Sprintf("%s for %q at %s of %s", kind, roleName(est, r.Role), place(est, r.Scope.String()), names(est, []principal.ID{r.Principal}))
+	case azurerbac.Policy:
+		return fmt.Sprintf("%s of %q at %s", kind, roleName(est, r.Role), place(est, r.Scope.String()))
+	case azurerbac.Request:
+		return fmt.Sprintf("%s %s of %q at %s for %s", kind, r.Type, roleName(est, r.Role), place(est, r.Scope.String()), names(est, []principal.ID{r.Principal}))
 	case azurerbac.DenyAssignment:
 		return fmt.Sprintf("%s %q at %s", kind, r.Name, place(est, r.Scope.String()))
 	case kuberbac.Role:

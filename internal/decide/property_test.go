@@ -75,6 +75,15 @@ func randomEstate(t testing.TB, rnd *rand.Rand) *estate.Snapshot {
 			recs = append(recs, a)
 		}
 	}
+	for n := range 6 {
+		el := eligible(t, n+1, anyone(), roles[rnd.IntN(len(roles))], somewhere(t, rnd))
+		a := el.Assigned(id(1 + rnd.IntN(8))) // who may not be eligible, or no longer
+		a.ID, a.NotAfter = parse[azurerbac.AssignmentID](fmt.Sprintf("41000000-0000-0000-0000-%012d", n+1)), now.Add(time.Duration(rnd.IntN(3)-1)*time.Minute)
+		if g := (grant{a.Principal, a.Role, a.Scope}); !seen[g] && !seen[grant{el.Principal, el.Role, el.Scope}] {
+			seen[g], seen[grant{el.Principal, el.Role, el.Scope}] = true, true
+			recs = append(recs, el, a)
+		}
+	}
 	if rnd.IntN(2) == 0 {
 		recs = append(recs, azurerbac.DenyAssignment{
 			ID: parse[azurerbac.DenyAssignmentID]("50000000-0000-0000-0000-000000000001"), Name: "d", Scope: somewhere(t, rnd),
@@ -121,6 +130,62 @@ func randomQuestion(rnd *rand.Rand) decide.Request {
 	verbs := []string{"get", "list", "create", "delete", "escalate", "*"}
 	resources := []string{"pods", "secrets", "pods/exec", "pods/log", "nodes", "resourcequotas", "widgets", "*"}
 	return ask(0, verbs[rnd.IntN(len(verbs))], resources[rnd.IntN(len(resources))], places[rnd.IntN(3)])
+}
+
+func eligible(t testing.TB, n, who int, role string, at scope.Scope) azurerbac.Eligibility {
+	t.Helper()
+	a := assign(t, 1, who, role, at)
+	return azurerbac.Eligibility{ID: parse[azurerbac.EligibilityID](fmt.Sprintf("42000000-0000-0000-0000-%012d", n)), Scope: at, Principal: a.Principal, Role: a.Role}
+}
+
+// An eligibility grants nothing, whoever has it, wherever, and whenever.
+func TestEligibilitiesDecideNothing(t *testing.T) {
+	t.Parallel()
+	all := []string{"Owner", "Azure Kubernetes Service RBAC Cluster Admin", "User Access Administrator", "Contributor"}
+	refused := 0
+	for seed := range uint64(100) {
+		rnd := rand.New(rand.NewPCG(seed, 5))
+		est := randomEstate(t, rnd)
+		var ops []estate.Op
+		for n := range 30 {
+			who := []int{1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16}[n%14]
+			el := eligible(t, 100+n, who, all[(n/14+rnd.IntN(2))%len(all)], somewhere(t, rnd))
+			if rnd.IntN(2) == 0 {
+				el.NotBefore, el.NotAfter = now.Add(-time.Hour), now.Add(time.Hour)
+			}
+			taken := slices.ContainsFunc(est.EligibilitiesOf(el.Principal), func(o *azurerbac.Eligibility) bool { return o.Scope == el.Scope && o.Role == el.Role }) ||
+				slices.ContainsFunc(ops, func(op estate.Op) bool {
+					o := op.Put.(azurerbac.Eligibility)
+					return o.Principal == el.Principal && o.Scope == el.Scope && o.Role == el.Role
+				})
+			if !taken {
+				ops = append(ops, estate.Op{Put: el})
+			}
+		}
+		with, err := est.Apply(est.Revision(), ops...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			q := randomQuestion(rnd)
+			for n := 1; n <= 8; n++ {
+				q.Who = decide.Subject{ID: id(n)}
+				a, b := decide.Decide(est, q), decide.Decide(with, q)
+				if a.Effect != b.Effect || a.Reason != b.Reason {
+					t.Fatalf("seed %d: %v without and %v with eligibilities, for %+v", seed, a, b, q)
+				}
+				if a.Effect != decide.Allow {
+					refused++
+				}
+			}
+			if a, b := len(decide.WhoCan(est, q)), len(decide.WhoCan(with, q)); a != b {
+				t.Fatalf("seed %d: %d can without and %d with eligibilities, for %+v", seed, a, b, q)
+			}
+		}
+	}
+	if refused < 5000 {
+		t.Errorf("only %d questions were refused; the test proves too little", refused)
+	}
 }
 
 func TestWhoCanAgreesWithDecide(t *testing.T) { // G30

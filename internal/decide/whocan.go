@@ -38,7 +38,7 @@ func WhoCan(est *estate.Snapshot, req Request) []Holder {
 	if q.azure {
 		for at := range est.Ancestors(q.target(&req)) {
 			for _, a := range est.AssignmentsAt(at) {
-				if role, ok := est.Definition(a.Role); ok {
+				if role, ok := est.Definition(a.Role); ok && est.Stands(a) {
 					w.take(&estate.Grant{Holder: a.Principal, Scope: a.Scope, Assigned: a, Role: role})
 				}
 			}

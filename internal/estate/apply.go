@@ -103,6 +103,16 @@ func (e *editor) put(r record.Record) error {
 		err = e.putDefinition(r)
 	case azurerbac.Assignment:
 		err = e.putAssignment(r)
+	case azurerbac.Eligibility:
+		err = e.putEligibility(r)
+	case azurerbac.Request:
+		if old, ok := e.s.requests.byID.get(r.ID); ok && (old.Principal != r.Principal || old.Scope != r.Scope) {
+			err = fmt.Errorf("principal and scope of a schedule request: %w", ErrImmutable)
+			break
+		}
+		e.s.requests.put(e, r.ID, r.Principal, r.Scope, &r)
+	case azurerbac.Policy:
+		e.s.policies.set(policyKey{r.Scope, r.Role}, &r)
 	case azurerbac.DenyAssignment:
 		var d *azurerbac.Deny
 		if d, err = azurerbac.CompileDeny(r); err == nil {
@@ -176,6 +186,12 @@ func (e *editor) remove(key record.Key) error {
 		e.world().roles.remove(r.ID)
 	case azurerbac.Assignment:
 		e.dropAssignment(r.ID)
+	case azurerbac.Eligibility:
+		e.dropEligibility(r)
+	case azurerbac.Request:
+		e.s.requests.drop(r.ID, r.Principal, r.Scope)
+	case azurerbac.Policy:
+		e.s.policies.remove(policyKey{r.Scope, r.Role})
 	case azurerbac.DenyAssignment:
 		delete(e.world().denies, r.ID)
 	case kuberbac.Role:
@@ -442,8 +458,10 @@ func (e *editor) putAssignment(a azurerbac.Assignment) error {
 	}
 	e.s.assigned.set(a.ID, next)
 	e.edit(a.Principal, func(n *node) { n.assigned = extend(e, n.assigned, next) })
-	list, _ := e.s.atScope.get(a.Scope)
-	e.s.atScope.set(a.Scope, extend(e, list, next))
+	addTo(e, &e.s.atScope, a.Scope, next)
+	if !a.Eligibility.IsZero() {
+		addTo(e, &e.s.activated, a.Eligibility, next)
+	}
 	return nil
 }
 
@@ -455,11 +473,9 @@ func (e *editor) dropAssignment(id azurerbac.AssignmentID) {
 	is := func(a *Assigned) bool { return a == old }
 	e.s.assigned.remove(id)
 	e.edit(old.Principal, func(n *node) { n.assigned = without(n.assigned, is) })
-	list, _ := e.s.atScope.get(old.Scope)
-	if list = without(list, is); len(list) == 0 {
-		e.s.atScope.remove(old.Scope)
-	} else {
-		e.s.atScope.set(old.Scope, list)
+	takeFrom(&e.s.atScope, old.Scope, old)
+	if !old.Eligibility.IsZero() {
+		takeFrom(&e.s.activated, old.Eligibility, old)
 	}
 }
 
@@ -590,18 +606,26 @@ func (e *editor) checkRefers(r record.Record) error {
 	case resource.Cluster:
 		return s.wantTenant(r.Tenant)
 	case azurerbac.Assignment:
-		if _, _, ok := directory.CutPlace(r.Scope); ok {
-			return fmt.Errorf("%s is in a directory, where roles of the directory are given: %w", r.Scope, ErrImmutable)
+		if err := s.checkGrantable(r.Role, r.Scope); err != nil {
+			return err
 		}
-		role, ok := s.world.role(r.Role)
-		if !ok {
-			return fmt.Errorf("role definition %s: %w", r.Role, ErrUnknown)
-		}
-		if !assignableAt(s, role, r.Scope) {
-			return fmt.Errorf("role %q may not be assigned at %s: %w", role.RoleName, r.Scope, ErrImmutable)
+		if !r.Eligibility.IsZero() {
+			el, ok := s.Eligibility(r.Eligibility)
+			if !ok {
+				return fmt.Errorf("eligibility %s: %w", r.Eligibility, ErrUnknown)
+			}
+			if err := s.checkActivation(r, el); err != nil {
+				return err
+			}
 		}
 		if p, ok := s.Principal(r.Principal); ok && r.PrincipalType != "" && r.PrincipalType.AzureType() != p.Kind.AzureType() {
 			return fmt.Errorf("principal %s is a %s, not a %s: %w", r.Principal, p.Kind, r.PrincipalType, ErrImmutable)
+		}
+	case azurerbac.Eligibility:
+		return s.checkEligibility(r)
+	case azurerbac.Policy:
+		if _, ok := s.world.role(r.Role); !ok {
+			return fmt.Errorf("role definition %s: %w", r.Role, ErrUnknown)
 		}
 	}
 	return nil

@@ -59,8 +59,13 @@ type Snapshot struct {
 	identity table[scope.Scope, principal.ID] // managed identities by their own scope, or that of their resource
 	assigned table[azurerbac.AssignmentID, *Assigned]
 	atScope  table[scope.Scope, []*Assigned]
-	bindings table[kubeKey, *kuberbac.Binding]
-	subjects table[kuberbac.Subject, *holder]
+	eligible index[azurerbac.EligibilityID, azurerbac.Eligibility]
+	requests index[azurerbac.RequestID, azurerbac.Request]
+	policies table[policyKey, *azurerbac.Policy]
+	// activated are the role assignments that came of an eligibility.
+	activated table[azurerbac.EligibilityID, []*Assigned]
+	bindings  table[kubeKey, *kuberbac.Binding]
+	subjects  table[kuberbac.Subject, *holder]
 
 	// knobs are the settings of a rehearsal; nil when there are none.
 	knobs *rehearsal.Knobs
@@ -122,24 +127,28 @@ func New() *Snapshot { return newSnapshot(false) }
 
 func newSnapshot(bulk bool) *Snapshot {
 	return &Snapshot{
-		stamp:    new(stamp),
-		nodes:    newTable[principal.ID, *node](bulk),
-		upns:     newTable[string, principal.ID](bulk),
-		spOf:     newTable[tenantApp, principal.ID](bulk),
-		byClient: newTable[directory.AppID, principal.ID](bulk),
-		members:  newTable[principal.ID, *memberSet](bulk),
-		feds:     newTable[directory.AppID, []directory.FederatedCredential](bulk),
-		roles:    newTable[directory.RoleAssignment, struct{}](bulk),
-		owners:   newTable[principal.ID, *memberSet](bulk),
-		groups:   newTable[scope.Scope, *resource.Group](bulk),
-		others:   newTable[scope.Scope, *resource.Other](bulk),
-		global:   newTable[globalName, scope.Scope](bulk),
-		identity: newTable[scope.Scope, principal.ID](bulk),
-		assigned: newTable[azurerbac.AssignmentID, *Assigned](bulk),
-		atScope:  newTable[scope.Scope, []*Assigned](bulk),
-		bindings: newTable[kubeKey, *kuberbac.Binding](bulk),
-		subjects: newTable[kuberbac.Subject, *holder](bulk),
-		world:    newWorld(bulk),
+		stamp:     new(stamp),
+		nodes:     newTable[principal.ID, *node](bulk),
+		upns:      newTable[string, principal.ID](bulk),
+		spOf:      newTable[tenantApp, principal.ID](bulk),
+		byClient:  newTable[directory.AppID, principal.ID](bulk),
+		members:   newTable[principal.ID, *memberSet](bulk),
+		feds:      newTable[directory.AppID, []directory.FederatedCredential](bulk),
+		roles:     newTable[directory.RoleAssignment, struct{}](bulk),
+		owners:    newTable[principal.ID, *memberSet](bulk),
+		groups:    newTable[scope.Scope, *resource.Group](bulk),
+		others:    newTable[scope.Scope, *resource.Other](bulk),
+		global:    newTable[globalName, scope.Scope](bulk),
+		identity:  newTable[scope.Scope, principal.ID](bulk),
+		assigned:  newTable[azurerbac.AssignmentID, *Assigned](bulk),
+		atScope:   newTable[scope.Scope, []*Assigned](bulk),
+		eligible:  newIndex[azurerbac.EligibilityID, azurerbac.Eligibility](bulk),
+		requests:  newIndex[azurerbac.RequestID, azurerbac.Request](bulk),
+		policies:  newTable[policyKey, *azurerbac.Policy](bulk),
+		activated: newTable[azurerbac.EligibilityID, []*Assigned](bulk),
+		bindings:  newTable[kubeKey, *kuberbac.Binding](bulk),
+		subjects:  newTable[kuberbac.Subject, *holder](bulk),
+		world:     newWorld(bulk),
 	}
 }
 
@@ -163,6 +172,10 @@ func (s *Snapshot) freeze() {
 	s.identity.freeze()
 	s.assigned.freeze()
 	s.atScope.freeze()
+	s.eligible.freeze()
+	s.requests.freeze()
+	s.policies.freeze()
+	s.activated.freeze()
 	s.bindings.freeze()
 	s.subjects.freeze()
 	s.world.freeze()
@@ -274,6 +287,12 @@ func (s *Snapshot) ofKind(kind record.Kind) []record.Record {
 		for _, a := range s.assigned.all() {
 			out = append(out, a.Assignment)
 		}
+	case record.RoleEligibility:
+		out = values(&s.eligible.byID, out)
+	case record.RoleScheduleRequest:
+		out = values(&s.requests.byID, out)
+	case record.RoleManagementPolicy:
+		out = values(&s.policies, out)
 	case record.KubeBinding:
 		out = values(&s.bindings, out)
 	case record.Rehearsal:
@@ -346,6 +365,24 @@ func (s *Snapshot) Get(key record.Key) (record.Record, bool) {
 			return nil, false
 		}
 		return a.Assignment, true
+	case record.RoleEligibility:
+		id, err := parseID[azurerbac.EligibilityID](p[0])
+		if err != nil {
+			return nil, false
+		}
+		return at(&s.eligible.byID, id)
+	case record.RoleScheduleRequest:
+		id, err := parseID[azurerbac.RequestID](p[0])
+		if err != nil {
+			return nil, false
+		}
+		return at(&s.requests.byID, id)
+	case record.RoleManagementPolicy:
+		role, err := parseDefinitionID(p[1])
+		if err != nil {
+			return nil, false
+		}
+		return at(&s.policies, policyKey{parseScope(p[0]), role})
 	case record.KubeBinding:
 		return at(&s.bindings, kubeKey{parseScope(p[0]), p[1], p[2]})
 	case record.Rehearsal:
@@ -404,6 +441,12 @@ func Decode(kind record.Kind, data []byte) (record.Record, error) {
 		return decode[azurerbac.Assignment](data)
 	case record.DenyAssignment:
 		return decode[azurerbac.DenyAssignment](data)
+	case record.RoleEligibility:
+		return decode[azurerbac.Eligibility](data)
+	case record.RoleScheduleRequest:
+		return decode[azurerbac.Request](data)
+	case record.RoleManagementPolicy:
+		return decode[azurerbac.Policy](data)
 	case record.KubeRole:
 		return decode[kuberbac.Role](data)
 	case record.KubeBinding:

@@ -497,6 +497,12 @@ func (s *Snapshot) Dependents(key record.Key) []record.Key {
 				out = append(out, a.Key())
 			}
 		}
+		out = append(out, s.eligibleKeys(func(_ scope.Scope, role azurerbac.DefinitionID) bool { return role == id }, false)...)
+	case record.RoleEligibility:
+		id, _ := parseID[azurerbac.EligibilityID](p[0])
+		for _, a := range s.ActivationsOf(id) {
+			out = append(out, a.Key())
+		}
 	}
 	return out
 }
@@ -511,6 +517,7 @@ func (s *Snapshot) below(sc scope.Scope) []record.Key {
 			}
 		}
 	}
+	out = append(out, s.eligibleKeys(func(at scope.Scope, _ azurerbac.DefinitionID) bool { return sc.Contains(at) }, true)...)
 	for _, d := range s.world.denies {
 		if sc.Contains(d.Scope) {
 			out = append(out, d.DenyAssignment.Key())

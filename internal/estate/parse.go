@@ -1,6 +1,7 @@
 package estate
 
 import (
+	"encoding"
 	"errors"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
@@ -16,6 +17,15 @@ func parseScope(s string) scope.Scope {
 		return scope.Scope{}
 	}
 	return sc
+}
+
+// parseID reads an id of any type.
+func parseID[T any, P interface {
+	*T
+	encoding.TextUnmarshaler
+}](s string) (id T, err error) {
+	err = P(&id).UnmarshalText([]byte(s))
+	return id, err
 }
 
 func parseTenantID(s string) (id directory.TenantID, err error) {

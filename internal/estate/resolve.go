@@ -199,11 +199,11 @@ func (s *Snapshot) resolve(id principal.ID, n *node) *Resolved {
 		r.nodes = append(r.nodes, nodeVersion{g, gn})
 	})
 	tenant := r.Principal.Tenant
-	r.Azure = append(r.Azure, s.grantsOf(id, n)...)
+	r.Azure = append(r.Azure, s.standing(s.grantsOf(id, n), r.Groups)...)
 	r.Directory = s.directoryGrants(id, n, tenant)
 	for _, g := range r.Groups {
 		gn, _ := s.nodes.get(g)
-		r.Azure = append(r.Azure, s.grantsOf(g, gn)...)
+		r.Azure = append(r.Azure, s.standing(s.grantsOf(g, gn), nil)...)
 		r.Directory = append(r.Directory, s.directoryGrants(g, gn, tenant)...)
 	}
 	r.Azure = slices.Clip(r.Azure)

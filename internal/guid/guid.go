@@ -11,9 +11,11 @@ package guid
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrInvalid is wrapped by every error of this package.
@@ -58,6 +60,17 @@ func New[T any]() Of[T] {
 	var id Of[T]
 	rand.Read(id[:]) // never fails: crypto/rand aborts the program instead
 	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// Derived returns the GUID that follows from some texts (version 8): the same texts
+// make the same one. No text may hold a zero byte, or two lists could be one.
+func Derived[T any](parts ...string) Of[T] {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	var id Of[T]
+	copy(id[:], sum[:])
+	id[6] = id[6]&0x0f | 0x80 // made from a custom hash (RFC 9562, section 5.8)
 	id[8] = id[8]&0x3f | 0x80
 	return id
 }

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -45,7 +46,7 @@ func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 	}
 	if prune {
 		for rec := range est.Records() {
-			if !wanted[rec.Key()] && !isRead(est, rec) {
+			if !wanted[rec.Key()] && !isRead(est, rec) && !byUse(rec, wanted) {
 				gone = append(gone, Change{Key: rec.Key(), Before: rec})
 			}
 		}
@@ -81,6 +82,19 @@ func isRead(est *estate.Snapshot, rec record.Record) bool {
 	}
 	c, ok := est.Cluster(at)
 	return ok && c.Mirrored
+}
+
+// byUse reports whether a record came about by people's activating what they are
+// eligible for, and asking for it: no file says that, and none takes it away. An
+// activation goes with its eligibility.
+func byUse(rec record.Record, wanted map[record.Key]bool) bool {
+	switch r := rec.(type) {
+	case azurerbac.Request:
+		return true
+	case azurerbac.Assignment:
+		return !r.Eligibility.IsZero() && wanted[azurerbac.Eligibility{ID: r.Eligibility}.Key()]
+	}
+	return false
 }
 
 // Ops returns the changes as the estate takes them.

@@ -10,16 +10,20 @@
 // Some fields may be written as people know them. They are resolved when the
 // files are read, and only then:
 //
-//	RoleAssignment.role       the name of a role, in any letter case
+//	RoleAssignment.role       the name of a role, in any letter case; so too
+//	                          RoleEligibility.role, RoleManagementPolicy.role and
+//	                          RoleScheduleRequest.role
 //	RoleAssignment.principal  a user principal name or a unique display name; so too
 //	                          Membership.group and .member, Group.members,
 //	                          Cluster.adminGroups, DenyAssignment.principals and
-//	                          .excludePrincipals, DirectoryRoleAssignment.principal,
+//	                          .excludePrincipals, RoleEligibility.principal,
+//	                          DirectoryRoleAssignment.principal,
 //	                          Ownership.owner
 //	DirectoryRoleAssignment.role  the name of a role of the directory
 //	Ownership.object          the name that only one application or principal has; so
 //	                          too DirectoryRoleAssignment.object
-//	RoleAssignment.id         may be left out: it follows from scope, principal and role
+//	RoleAssignment.id         may be left out: it follows from scope, principal and role;
+//	                          so may RoleEligibility.id
 //	Group.members             a list of direct members, which become Membership records
 //	*.tenant                  a verified domain of the tenant
 //	KubeRole.cluster          the unique name of a cluster; so too KubeBinding.cluster
@@ -224,8 +228,13 @@ func (l *loader) load(e entry) {
 	if !ok || len(l.list) > before {
 		return
 	}
-	if e.kind == record.RoleAssignment && n.get("id") == nil {
-		n = n.with("id", l.assignmentID(n))
+	if n.get("id") == nil {
+		switch e.kind {
+		case record.RoleAssignment:
+			n = n.with("id", l.grantID(n, l.assignmentID))
+		case record.RoleEligibility:
+			n = n.with("id", l.grantID(n, l.eligibilityID))
+		}
 	}
 	rec, err := estate.Decode(e.kind, n.appendJSON(nil))
 	if err != nil {

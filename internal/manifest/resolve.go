@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,9 +33,15 @@ var principalFields = map[record.Kind][]string{
 	record.Cluster:        {"adminGroups"},
 	record.DenyAssignment: {"principals", "excludePrincipals"},
 
+	record.RoleEligibility:         {"principal", "createdBy"},
+	record.RoleScheduleRequest:     {"principal", "requestedBy"},
+	record.RoleManagementPolicy:    {"updatedBy"},
 	record.DirectoryRoleAssignment: {"principal"},
 	record.Ownership:               {"owner"},
 }
+
+// ofAzure are the kinds whose field role names a role of Azure.
+var ofAzure = map[record.Kind]bool{record.RoleAssignment: true, record.RoleEligibility: true, record.RoleScheduleRequest: true, record.RoleManagementPolicy: true}
 
 // resolve returns an entry's node with names replaced by ids, the fields that
 // are conveniences of this package, and a group's members.
@@ -51,7 +56,7 @@ func (l *loader) resolve(e entry) (n *node, extra []string, members []memberRef)
 		switch {
 		case m.name == "tenant":
 			out.members[i].value = l.each(e, m, l.names.tenant)
-		case e.kind == record.RoleAssignment && m.name == "role":
+		case m.name == "role" && ofAzure[e.kind]:
 			out.members[i].value = l.each(e, m, l.names.role)
 		case e.kind == record.DirectoryRoleAssignment && m.name == "role":
 			out.members[i].value = l.each(e, m, directoryRole)
@@ -112,9 +117,16 @@ func (l *loader) addName(file string, line int, what string, err error) {
 	l.add(file, line, what+err.Error(), "")
 }
 
-// assignmentID returns the id of a role assignment that has none written: that
-// of the assignment in base which says the same, else one made from what it says.
-func (l *loader) assignmentID(n *node) string {
+// A triple is what names a grant that has no id written.
+type triple struct {
+	at   scope.Scope
+	who  principal.ID
+	role azurerbac.DefinitionID
+}
+
+// grantID returns the id of a role assignment or eligibility that has none written:
+// that of the one in base which says the same, else one made from what it says.
+func (l *loader) grantID(n *node, of func(triple) string) string {
 	at, err1 := scope.Parse(n.textOf("scope"))
 	who, err2 := principal.ParseID(n.textOf("principal"))
 	var role azurerbac.DefinitionID
@@ -122,23 +134,31 @@ func (l *loader) assignmentID(n *node) string {
 	if err1 != nil || err2 != nil || err3 != nil {
 		return "" // the record's own check says what is missing
 	}
-	for _, a := range l.base.AssignmentsOf(who) {
-		if a.Scope == at && a.Role == role {
+	return of(triple{at, who, role})
+}
+
+func (l *loader) assignmentID(t triple) string {
+	for _, a := range l.base.AssignmentsOf(t.who) {
+		if a.Scope == t.at && a.Role == t.role {
 			return a.ID.String()
 		}
 	}
-	return AssignmentID(at, who, role).String()
+	return AssignmentID(t.at, t.who, t.role).String()
+}
+
+func (l *loader) eligibilityID(t triple) string {
+	for _, el := range l.base.EligibilitiesOf(t.who) {
+		if el.Scope == t.at && el.Role == t.role {
+			return el.ID.String()
+		}
+	}
+	return guid.Derived[struct{}]("gatehouse role eligibility", t.at.String(), t.who.String(), t.role.String()).String()
 }
 
 // AssignmentID is the id of a role assignment that is written without one. Who
 // applies the same file twice makes one assignment, not two.
 func AssignmentID(at scope.Scope, who principal.ID, role azurerbac.DefinitionID) azurerbac.AssignmentID {
-	sum := sha256.Sum256(fmt.Appendf(nil, "gatehouse role assignment\x00%s\x00%s\x00%s", at, who, role))
-	var id azurerbac.AssignmentID
-	copy(id[:], sum[:])
-	id[6] = id[6]&0x0f | 0x80 // version 8: made from a custom hash (RFC 9562, section 5.8)
-	id[8] = id[8]&0x3f | 0x80
-	return id
+	return azurerbac.AssignmentID(guid.Derived[struct{}]("gatehouse role assignment", at.String(), who.String(), role.String()))
 }
 
 // loadNative makes the record of a Kubernetes object.

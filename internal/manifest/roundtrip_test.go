@@ -73,7 +73,7 @@ func (m maker) object() resource.Properties {
 func (m maker) record(n int) record.Record {
 	tenant := id[directory.TenantID](1)
 	cluster := scope.MustParse("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/rg/providers/microsoft.containerservice/managedclusters/c1")
-	switch m.IntN(17) {
+	switch m.IntN(20) {
 	case 0:
 		return directory.User{ID: id[principal.ID](n), Tenant: tenant, UserPrincipalName: fmt.Sprintf("u%d@x.example", n), Mail: m.text(), Disabled: m.IntN(2) == 0,
 			TokensValidFrom: m.when(), Attributes: map[string][]string{"Set_" + m.text(): {m.text()}, m.text(): {}}}
@@ -122,6 +122,18 @@ func (m maker) record(n int) record.Record {
 		return a
 	case 15:
 		return directory.Ownership{Object: id[principal.ID](n), Owner: id[principal.ID](m.IntN(20) + 1)}
+	case 17:
+		return azurerbac.Eligibility{ID: id[azurerbac.EligibilityID](n), Scope: cluster, Principal: id[principal.ID](n), Role: id[azurerbac.DefinitionID](n), NotAfter: m.when(), CreatedOn: m.when()}
+	case 18:
+		return azurerbac.Request{ID: id[azurerbac.RequestID](n), ForEligibility: true, Type: azurerbac.AdminAssign, Status: azurerbac.Provisioned, Scope: cluster, Principal: id[principal.ID](n),
+			Role: id[azurerbac.DefinitionID](n), Eligibility: id[azurerbac.EligibilityID](n), Duration: azurerbac.Duration(m.IntN(1e6)+1) * azurerbac.Duration(time.Second), Justification: m.text(), TicketNumber: m.text()}
+	case 19:
+		return azurerbac.Policy{Scope: cluster, Role: id[azurerbac.DefinitionID](n), Rules: []azurerbac.Rule{
+			{ID: "Expiration_EndUser_Assignment", ExpirationRequired: true, Maximum: azurerbac.Duration(m.IntN(86400)+1) * azurerbac.Duration(time.Second)},
+			{ID: "Enablement_EndUser_Assignment", Demands: []string{azurerbac.NeedsMFA}},
+			{ID: "Approval_EndUser_Assignment", Approval: &azurerbac.Approval{Required: true, Approvers: []azurerbac.Approver{{ID: id[principal.ID](n), Kind: principal.Group, Description: m.text()}}}},
+			{ID: "Notification_Admin_Admin_Eligibility", Level: "None", Recipients: m.texts()},
+		}}
 	case 11:
 		return kuberbac.Role{Cluster: cluster, Name: fmt.Sprintf("r%d", n), Labels: map[string]string{"a": "b", "c": ""},
 			Rules: []kuberbac.Rule{{Verbs: []string{"get", "*"}, APIGroups: []string{""}, Resources: []string{"pods", "*/log"}}, {Verbs: []string{"get"}, NonResourceURLs: []string{"/healthz/*"}}}}

@@ -40,6 +40,9 @@ var schema = map[record.Kind]reflect.Type{
 	record.KubeBinding:         reflect.TypeFor[kuberbac.Binding](),
 	record.Rehearsal:           reflect.TypeFor[rehearsal.Knobs](),
 
+	record.RoleEligibility:         reflect.TypeFor[azurerbac.Eligibility](),
+	record.RoleScheduleRequest:     reflect.TypeFor[azurerbac.Request](),
+	record.RoleManagementPolicy:    reflect.TypeFor[azurerbac.Policy](),
 	record.DirectoryRoleAssignment: reflect.TypeFor[directory.RoleAssignment](),
 	record.Ownership:               reflect.TypeFor[directory.Ownership](),
 }

@@ -38,6 +38,8 @@ const (
 	RoleDefinition      Kind = "RoleDefinition"
 	RoleAssignment      Kind = "RoleAssignment"
 	DenyAssignment      Kind = "DenyAssignment"
+	RoleEligibility     Kind = "RoleEligibility"
+	RoleScheduleRequest Kind = "RoleScheduleRequest"
 	KubeRole            Kind = "KubeRole"
 	KubeBinding         Kind = "KubeBinding"
 	Rehearsal           Kind = "Rehearsal"
@@ -45,6 +47,7 @@ const (
 	// DirectoryRoleAssignment gives a role of the directory; RoleAssignment one of Azure.
 	DirectoryRoleAssignment Kind = "DirectoryRoleAssignment"
 	Ownership               Kind = "Ownership"
+	RoleManagementPolicy    Kind = "RoleManagementPolicy"
 )
 
 // Kinds lists every kind, each after the kinds that its records may refer to.
@@ -52,7 +55,7 @@ var Kinds = []Kind{
 	Tenant, User, Group, Application, ServicePrincipal, ManagedIdentity, Membership, FederatedCredential,
 	DirectoryRoleAssignment, Ownership,
 	ManagementGroup, Subscription, ResourceGroup, Cluster, Resource,
-	RoleDefinition, RoleAssignment, DenyAssignment, KubeRole, KubeBinding,
+	RoleDefinition, RoleManagementPolicy, RoleEligibility, RoleAssignment, RoleScheduleRequest, DenyAssignment, KubeRole, KubeBinding,
 	Rehearsal,
 }
 

@@ -17,7 +17,7 @@ import (
 
 // What it takes to change a directory. Two laws stand behind all of it. Nobody
 // gives more than he could give openly: who can speak for somebody, or join him,
-// has what he has (DIR-13). And what decisions depend on, such as the attributes
+// has what he has (DIR-13), and what he is eligible for. And what decisions depend on, such as the attributes
 // that conditions read, is not a detail of an object that may be edited.
 
 // directoryPlace returns where a record of a directory is, and what guards it.
@@ -158,6 +158,7 @@ func ToGive(est *estate.Snapshot, of, to principal.ID) []Operation {
 			Attributes: assignmentAttributes(est, condition.Request, given),
 		})
 	}
+	ops = append(ops, toMakeEligible(est, who, to)...)
 	ops = append(ops, toGiveInDirectory(est, of)...)
 	for c := range est.Clusters() {
 		// Admin groups of clusters are a matter of who may write the cluster.
@@ -169,6 +170,20 @@ func ToGive(est *estate.Snapshot, of, to principal.ID) []Operation {
 		}
 	}
 	return append(ops, toGiveOnClusters(est, who)...)
+}
+
+// toMakeEligible returns what it takes to make somebody eligible for all that a
+// principal is eligible for, by itself and through groups.
+func toMakeEligible(est *estate.Snapshot, who *estate.Resolved, to principal.ID) []Operation {
+	var ops []Operation
+	for _, id := range append([]principal.ID{who.Principal.ID}, who.Groups...) {
+		for _, el := range est.EligibilitiesOf(id) {
+			next := *el
+			next.Principal = to
+			ops = append(ops, ToPut(est, nil, next)...)
+		}
+	}
+	return ops
 }
 
 // toGiveOnClusters returns what it takes to bind somebody wherever a cluster's own

@@ -42,6 +42,9 @@ var typeOf = map[record.Kind]string{
 	record.KubeBinding:         "Microsoft.ContainerService/managedClusters/roleBindings",
 	record.Rehearsal:           "Microsoft.Gatehouse/rehearsals",
 
+	record.RoleEligibility:         "Microsoft.Authorization/roleEligibilityScheduleRequests",
+	record.RoleScheduleRequest:     "Microsoft.Authorization/roleAssignmentScheduleRequests",
+	record.RoleManagementPolicy:    "Microsoft.Authorization/roleManagementPolicies",
 	record.DirectoryRoleAssignment: "Microsoft.Directory/roleAssignments",
 }
 
@@ -107,6 +110,14 @@ func PlacesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 		return typeOf[kind], slices.Clone(r.AssignableScopes)
 	case azurerbac.Assignment:
 		at = r.Scope
+	case azurerbac.Eligibility:
+		at = r.Scope
+	case azurerbac.Request:
+		if at = r.Scope; r.ForEligibility {
+			kind = record.RoleEligibility
+		}
+	case azurerbac.Policy:
+		at = r.Scope
 	case azurerbac.DenyAssignment:
 		at = r.Scope
 	case kuberbac.Role:
@@ -142,6 +153,14 @@ func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
 		// whoever may only give out a small role could turn a great one into it.
 		ops = operations(est, next, "write", assignmentAttributes(est, condition.Request, next))
 		if old, ok := old.(azurerbac.Assignment); ok {
+			ops = append(ops, ToDelete(est, old)...)
+		}
+		return ops
+	case azurerbac.Eligibility:
+		// Who is made eligible can make himself what he is eligible for: it takes what
+		// it takes to assign the role to him, and what limits that limits this.
+		ops = append(ops, operations(est, next.Assigned(next.Principal), "write", assignmentAttributes(est, condition.Request, next.Assigned(next.Principal)))...)
+		if old, ok := old.(azurerbac.Eligibility); ok {
 			ops = append(ops, ToDelete(est, old)...)
 		}
 		return ops
@@ -189,6 +208,11 @@ func ToDelete(est *estate.Snapshot, r record.Record) []Operation {
 	switch r := r.(type) {
 	case azurerbac.Assignment:
 		return operations(est, r, "delete", assignmentAttributes(est, condition.Resource, r))
+	case azurerbac.Eligibility:
+		was := r.Assigned(r.Principal)
+		return append(operations(est, r, "write", nil), operations(est, was, "delete", assignmentAttributes(est, condition.Resource, was))...)
+	case azurerbac.Request, azurerbac.Policy:
+		return operations(est, r, "write", nil)
 	case directory.Group:
 		return append(ops, toFill(est, r.ID)...)
 	case directory.Ownership:
@@ -297,7 +321,7 @@ var (
 )
 
 // Unclaimed refuses a new principal under an object id that still has role
-// assignments: they were given to somebody who is gone, and whoever may only make
+// assignments or eligibilities: they were given to somebody who is gone, and whoever may only make
 // an identity must not make his heir.
 func Unclaimed(est *estate.Snapshot, next record.Record) error {
 	var id principal.ID
@@ -313,12 +337,16 @@ func Unclaimed(est *estate.Snapshot, next record.Record) error {
 	default:
 		return nil
 	}
-	left := est.AssignmentsOf(id)
-	if len(left) == 0 {
+	what := ""
+	if left := est.AssignmentsOf(id); len(left) > 0 {
+		what = "role assignment " + left[0].ID.String()
+	} else if left := est.EligibilitiesOf(id); len(left) > 0 {
+		what = "role eligibility " + left[0].ID.String()
+	} else {
 		return nil
 	}
 	return Refuse(http.StatusConflict, "PrincipalIdInUse", fmt.Sprintf(
-		"The object id %s still has role assignment %s, of a principal that was deleted. Delete the assignment first, or make the principal under a new id.", id, left[0].ID))
+		"The object id %s still has %s, of a principal that was deleted. Delete that first, or make the principal under a new id.", id, what))
 }
 
 // Deletion returns the ops that delete the record with a key and, if asked for,

@@ -28,6 +28,8 @@ var (
 	helper      = servetest.ID("20000000-0000-4000-8000-0000000000b1") // Contributor at the root
 	gone        = servetest.ID("20000000-0000-4000-8000-0000000000b2") // deleted; his assignment is still there
 	ownerAKS    = servetest.ID("20000000-0000-4000-8000-0000000000b3") // Owner of the cluster aks-1
+	sleepers    = servetest.ID("30000000-0000-4000-8000-0000000000b2") // a group that is eligible for much
+	wasElig     = servetest.ID("30000000-0000-4000-8000-0000000000b3") // somebody who is gone, and was eligible
 	empty       = servetest.ID("30000000-0000-4000-8000-0000000000b1") // a group that has nothing
 	contributor = role("b24988ac-6180-42a0-ab88-20f7382dd24c")
 )
@@ -41,6 +43,9 @@ func newEscalationHouse(t *testing.T) *house {
 		directory.User{ID: ownerAKS, Tenant: servetest.Tenant, UserPrincipalName: "aks@teknews.cloud"},
 		azurerbac.Assignment{ID: assignmentID(43), Scope: servetest.AKS1, Principal: ownerAKS, Role: rooty},
 		directory.Group{ID: empty, Tenant: servetest.Tenant, DisplayName: "empty"},
+		directory.Group{ID: sleepers, Tenant: servetest.Tenant, DisplayName: "sleepers"},
+		azurerbac.Eligibility{ID: azurerbac.EligibilityID(assignmentID(44)), Scope: scope.Root, Principal: sleepers, Role: rooty},
+		azurerbac.Eligibility{ID: azurerbac.EligibilityID(assignmentID(45)), Scope: scope.Root, Principal: wasElig, Role: rooty},
 		azurerbac.Assignment{ID: assignmentID(40), Scope: scope.Root, Principal: helper, Role: contributor},
 		azurerbac.Assignment{ID: assignmentID(41), Scope: scope.Root, Principal: gone, Role: rooty},
 		azurerbac.DenyAssignment{ID: azurerbac.DenyAssignmentID(servetest.ID("61000000-0000-4000-8000-0000000000b1")), Name: "not for staff", Scope: servetest.AKS2,
@@ -64,6 +69,9 @@ func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 	t.Parallel()
 	h := newEscalationHouse(t)
 	identity, _ := h.store.Current().ManagedIdentity(servetest.Identity)
+	eligible := func(at scope.Scope, who principal.ID) wire.Op {
+		return put(t, azurerbac.Eligibility{ID: azurerbac.NewEligibilityID(), Scope: at, Principal: who, Role: contributor})
+	}
 	heir := identity
 	heir.ID, heir.ClientID = gone, directory.AppID(servetest.ID("43000000-0000-4000-8000-0000000000b1"))
 	heir.Resource = scope.MustParse(servetest.Group.String() + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/heir")
@@ -93,6 +101,11 @@ func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 		{"DIR-13: but not one that has a role", helper, member(servetest.Staff, helper), "AuthorizationFailed"},
 		{"DIR-13: nor one that is in such a group", helper, member(servetest.DevTeam, helper), "AuthorizationFailed"},
 		{"DIR-13: nor puts his own group into one", helper, member(servetest.Staff, empty), "AuthorizationFailed"},
+		{"DIR-13: nor one that is eligible for a role", helper, member(sleepers, helper), "AuthorizationFailed"},
+		{"DIR-13: nor does he make himself eligible", helper, eligible(scope.Root, helper), "AuthorizationFailed"},
+		{"DIR-13: nor does an owner beyond what he owns", ownerAKS, eligible(servetest.Group, helper), "AuthorizationFailed"},
+		{"what he owns he may make others eligible for", ownerAKS, eligible(servetest.AKS1, helper), "ok"},
+		{"DIR-05: nobody becomes the heir of somebody who was eligible", root, put(t, directory.User{ID: wasElig, Tenant: servetest.Tenant, UserPrincipalName: "heir2@teknews.cloud"}), "PrincipalIdInUse"},
 		{"who may give the role may fill the group", root, member(servetest.Staff, servetest.Jet), "ok"},
 		{"DIR-13: leaving a group that is forbidden something needs the right to allow it", helper,
 			del(directory.Membership{Group: servetest.DevTeam, Member: servetest.Faye}.Key(), false), "AuthorizationFailed"},

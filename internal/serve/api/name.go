@@ -19,6 +19,12 @@ func nameOf(est *estate.Snapshot, rec record.Record) string {
 		}
 		return id.String()
 	}
+	role := func(id azurerbac.DefinitionID) string {
+		if d, ok := est.Definition(id); ok {
+			return d.RoleName
+		}
+		return id.String()
+	}
 	switch r := rec.(type) {
 	case directory.Tenant:
 		if len(r.Domains) > 0 {
@@ -55,11 +61,13 @@ func nameOf(est *estate.Snapshot, rec record.Record) string {
 	case azurerbac.Definition:
 		return r.RoleName
 	case azurerbac.Assignment:
-		role := r.Role.String()
-		if d, ok := est.Definition(r.Role); ok {
-			role = d.RoleName
-		}
-		return role + " at " + r.Scope.String() + " to " + who(r.Principal)
+		return role(r.Role) + " at " + r.Scope.String() + " to " + who(r.Principal)
+	case azurerbac.Eligibility:
+		return role(r.Role) + " at " + r.Scope.String() + " for " + who(r.Principal)
+	case azurerbac.Request:
+		return string(r.Type) + " " + role(r.Role) + " at " + r.Scope.String() + " for " + who(r.Principal)
+	case azurerbac.Policy:
+		return role(r.Role) + " at " + r.Scope.String()
 	case azurerbac.DenyAssignment:
 		return r.Name
 	case kuberbac.Role:
