@@ -32,7 +32,7 @@ var floors = [][]string{
 	{"internal/store/storetest", "internal/store/etcd", "internal/keys", "internal/issue", "internal/trust", "internal/cluster", "internal/safe"},
 	{"internal/serve", "internal/serve/api/wire"},
 	{"internal/serve/servetest", "internal/serve/rehearse"},
-	{"internal/serve/oidc", "internal/serve/authn", "internal/serve/authz", "internal/serve/admission", "internal/serve/api", "internal/serve/graph", "internal/serve/arm", "internal/serve/imds", "internal/serve/issuers", "internal/serve/keyvault", "internal/serve/clouds", "internal/serve/proxy", "internal/control/mirror", "internal/control/selfcert"},
+	{"internal/serve/oidc", "internal/serve/authn", "internal/serve/authz", "internal/serve/admission", "internal/serve/api", "internal/serve/graph", "internal/serve/arm", "internal/serve/imds", "internal/serve/issuers", "internal/serve/keyvault", "internal/serve/clouds", "internal/serve/proxy", "internal/control/mirror", "internal/control/mic", "internal/control/selfcert"},
 	{"internal/serve/api/client"},
 	{"internal/house", "internal/outpost", "internal/signin"},
 	{"internal/cli"},

@@ -2,6 +2,7 @@ package podid
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 )
@@ -101,4 +102,23 @@ func (r *Rules) reaches(id AzureIdentity, pod Pod) bool {
 // Excepted reports whether an exception leaves a pod alone.
 func (r *Rules) Excepted(pod Pod) bool {
 	return Excepted(slices.Values(r.exceptions[pod.Namespace]), pod)
+}
+
+// Why says in words why a pod that asks for an identity gets none: for its
+// author, so of other namespaces it says nothing. It is "" when the pod gets one,
+// does not ask, is not on a node yet or any more, or is left alone.
+func (r *Rules) Why(pod Pod) string {
+	selector := pod.Labels[BindingLabel]
+	switch {
+	case selector == "" || pod.NodeName == "" || pod.Ended || r.Excepted(pod) || len(r.Match(pod)) > 0:
+		return ""
+	case pod.HostNetwork:
+		return "a pod on its host's network cannot be told from the host, and gets no identity"
+	}
+	for _, b := range r.bindings[selector] {
+		if b.Metadata.Namespace == pod.Namespace {
+			return fmt.Sprintf("AzureIdentityBinding %q names the AzureIdentity %q, and there is none in namespace %s that is valid", b.Metadata.Name, b.Spec.AzureIdentity, pod.Namespace)
+		}
+	}
+	return fmt.Sprintf("no AzureIdentityBinding that this pod may use has the selector %q", selector)
 }

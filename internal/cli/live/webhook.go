@@ -127,18 +127,27 @@ func (w *webhookFlags) complete(env *cli.Env) error {
 	return nil
 }
 
-func (w *webhookFlags) run(ctx context.Context, log *slog.Logger) (err error) {
-	w.conf.Log = log
-	if w.kubeconfig != "" {
-		w.conf.Kube, err = clientcmd.BuildConfigFromFlags("", w.kubeconfig)
+// insideConfig is how a program that runs inside a cluster reaches it: as the
+// service account of its pod, or as a kubeconfig says.
+func insideConfig(kubeconfig, agent string) (conf *rest.Config, err error) {
+	if kubeconfig != "" {
+		conf, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
 	} else {
-		w.conf.Kube, err = rest.InClusterConfig()
+		conf, err = rest.InClusterConfig()
 	}
 	if err != nil {
-		return fmt.Errorf("the way to the cluster: %w", err)
+		return nil, fmt.Errorf("the way to the cluster: %w", err)
 	}
-	w.conf.Kube.UserAgent = "gatehouse-webhook"
-	w.conf.Kube.QPS = -1 // the API server says itself when it is too much
+	conf.UserAgent = agent
+	conf.QPS = -1 // the API server says itself when it is too much
+	return conf, nil
+}
+
+func (w *webhookFlags) run(ctx context.Context, log *slog.Logger) (err error) {
+	w.conf.Log = log
+	if w.conf.Kube, err = insideConfig(w.kubeconfig, "gatehouse-webhook"); err != nil {
+		return err
+	}
 	if w.clientCA != "" {
 		if w.conf.ClientCA, err = os.ReadFile(w.clientCA); err != nil {
 			return err
