@@ -2,17 +2,12 @@ package workloads_test
 
 import (
 	"flag"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"helm.sh/helm/v3/pkg/chart/loader"
-	"helm.sh/helm/v3/pkg/chartutil"
-	"helm.sh/helm/v3/pkg/engine"
 
 	"github.com/gatehouse-io/gatehouse/test/plane"
 )
@@ -30,25 +25,7 @@ const (
 // render is what helm template prints.
 func render(t *testing.T, values map[string]any) (string, error) {
 	t.Helper()
-	chart, err := loader.LoadDir(chartDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	vals, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: "gatehouse", Namespace: system}, nil)
-	if err != nil {
-		return "", err
-	}
-	files, err := engine.Render(chart, vals)
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if text := strings.TrimSpace(files[name]); text != "" && filepath.Ext(name) == ".yaml" {
-			out.WriteString("---\n" + text + "\n")
-		}
-	}
-	return out.String(), nil
+	return plane.Render(t, chartDir, system, values)
 }
 
 func TestThePlainManifestsAreTheChart(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"github.com/gatehouse-io/gatehouse/internal/cli"
 	"github.com/gatehouse-io/gatehouse/internal/control/mic"
@@ -44,6 +45,7 @@ error.`,
 				return err
 			}
 			conf.Log = slog.New(slog.NewJSONHandler(env.Stderr, nil))
+			klog.SetSlogLogger(conf.Log) // the client of the API server speaks there
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return mic.Run(ctx, conf)
