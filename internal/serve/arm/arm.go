@@ -260,7 +260,9 @@ func (d *Door) run(ctx context.Context, s *session, r *request, do handler) (ans
 
 // ask asks a handler, and whether what it would do may be done as things are.
 func (s *session) ask(r *request, do handler) (answer, error) {
-	out, err := do(s, r)
+	asked := *s
+	asked.asked = r.text
+	out, err := do(&asked, r)
 	if err != nil {
 		return answer{}, err
 	}

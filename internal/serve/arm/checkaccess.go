@@ -84,7 +84,7 @@ func checkAccessNow(s *session, r *request) (answer, error) {
 	if len(in.Actions) == 0 || len(in.Actions) > maxActions {
 		return refuse("%d actions, want 1 to %d.", len(in.Actions), maxActions)
 	}
-	if err := s.reach(at); err != nil {
+	if err := s.reach(at); err != nil && !s.unseen(at) {
 		return answer{}, err
 	}
 	if who != s.caller.ID {

@@ -178,10 +178,9 @@ func putDefinition(s *session, r *request) (answer, error) {
 		next.AssignableScopes = append(next.AssignableScopes, at)
 	}
 	var before record.Record
-	if role, ok := s.est.Definition(next.ID); ok {
-		if role.BuiltIn || !s.hasDefinition(role) {
-			return answer{}, serve.Refuse(http.StatusBadRequest, "RoleDefinitionUpdateNotPermitted", "The role definition cannot be updated: it is not a custom role of this directory.")
-		}
+	role, exists := s.est.Definition(next.ID)
+	taken := exists && (role.BuiltIn || !s.hasDefinition(role))
+	if exists && !taken {
 		before = role.Definition
 	}
 	for _, o := range serve.ToPut(s.est, before, next) {
@@ -190,6 +189,9 @@ func putDefinition(s *session, r *request) (answer, error) {
 				"The client '%s' with object id '%s' has permission to perform action '%s' on scope '%s'; however, it does not have permission to perform action '%s' on the linked scope(s) '%s' or the linked scope(s) are invalid.",
 				s.caller.Name, s.caller.ID, o.Action, s.spell(r.at), o.Action, o.At))
 		}
+	}
+	if taken {
+		return answer{}, serve.Refuse(http.StatusBadRequest, "RoleDefinitionUpdateNotPermitted", "The role definition cannot be updated: it is not a custom role of this directory.")
 	}
 	if err := next.Validate(); err != nil {
 		return answer{}, invalidDefinition(next, err)

@@ -152,9 +152,8 @@ func listManagementGroups(s *session, r *request) (answer, error) {
 
 // noManagement is what Azure says of a group that is not there, and of one that
 // the caller may not see: they are the same to him.
-func noManagement(action string, at scope.Scope) error {
-	return serve.Refuse(http.StatusForbidden, "AuthorizationFailed", fmt.Sprintf(
-		"The client does not have authorization to perform action '%s' over scope '%s' or the scope is invalid.", action, at))
+func (s *session) noManagement(action string, at scope.Scope) error {
+	return s.refusal(serve.Operation{Action: action, At: at})
 }
 
 // readable returns the group of a request, for who may read it.
@@ -164,7 +163,7 @@ func (s *session) readable(r *request) (resource.ManagementGroup, error) {
 		if s.may(managementType+"/read", scope.Root) {
 			return m, serve.Refuse(http.StatusNotFound, "NotFound", fmt.Sprintf("The management group '%s' cannot be found.", r.at.Name()))
 		}
-		return m, noManagement(managementType+"/read", r.at)
+		return m, s.noManagement(managementType+"/read", r.at)
 	}
 	return m, nil
 }
@@ -231,7 +230,7 @@ func putManagementGroup(s *session, r *request) (answer, error) {
 	var before record.Record
 	if exists {
 		if old.Tenant != s.tenant {
-			return answer{}, noManagement(managementType+"/write", r.at)
+			return answer{}, s.noManagement(managementType+"/write", r.at)
 		}
 		before, next = old, old
 	}
@@ -244,8 +243,13 @@ func putManagementGroup(s *session, r *request) (answer, error) {
 	if err := in.into(s, &next); err != nil {
 		return answer{}, err
 	}
-	if err := s.need(serve.ToPut(s.est, before, next)...); err != nil {
-		return answer{}, err
+	for _, o := range serve.ToPut(s.est, before, next) {
+		if !exists && o.At == scope.Root && !o.Allowed(s.law, s.caller.ID, s.now) {
+			return answer{}, s.noManagement(managementType+"/write", r.at) // as if it were there
+		}
+		if err := s.need(o); err != nil {
+			return answer{}, err
+		}
 	}
 	if !exists && !managementRule.allows(next.Name) {
 		return answer{}, badName(managementType, next.Name, managementRule.text)
@@ -281,7 +285,7 @@ func deleteManagementGroup(s *session, r *request) (answer, error) {
 		if s.may(managementType+"/delete", scope.Root) {
 			return answer{status: http.StatusNoContent}, nil
 		}
-		return answer{}, noManagement(managementType+"/delete", r.at)
+		return answer{}, s.noManagement(managementType+"/delete", r.at)
 	}
 	if err := s.need(serve.ToDelete(s.est, m)...); err != nil {
 		return answer{}, err
@@ -362,12 +366,9 @@ func listGroupSubscriptions(s *session, r *request) (answer, error) {
 }
 
 // member returns the group and the subscription that a request names, both of the
-// caller's tenant.
-func (s *session) member(r *request) (m resource.ManagementGroup, sub resource.Subscription, err error) {
-	m, ok := s.est.ManagementGroup(r.at)
-	if !ok || m.Tenant != s.tenant {
-		return m, sub, noManagement(managementType+"/subscriptions/write", r.at)
-	}
+// caller's tenant. Who may not write the subscription, but wants to, learns nothing
+// about the group.
+func (s *session) member(r *request, writes bool) (m resource.ManagementGroup, sub resource.Subscription, err error) {
 	at, err := scope.Parse("/subscriptions/" + r.name)
 	if err != nil {
 		return m, sub, badPath(r.path)
@@ -376,6 +377,15 @@ func (s *session) member(r *request) (m resource.ManagementGroup, sub resource.S
 		return m, sub, err
 	}
 	sub, _ = s.est.Subscription(at)
+	if writes {
+		if err := s.need(serve.ToPut(s.est, sub, sub)...); err != nil {
+			return m, sub, err
+		}
+	}
+	m, ok := s.est.ManagementGroup(r.at)
+	if !ok || m.Tenant != s.tenant {
+		return m, sub, s.noManagement(managementType+"/subscriptions/write", r.at)
+	}
 	return m, sub, nil
 }
 
@@ -383,7 +393,7 @@ func getGroupSubscription(s *session, r *request) (answer, error) {
 	if _, err := s.readable(r); err != nil {
 		return answer{}, err
 	}
-	m, sub, err := s.member(r)
+	m, sub, err := s.member(r, false)
 	if err != nil {
 		return answer{}, err
 	}
@@ -396,7 +406,7 @@ func getGroupSubscription(s *session, r *request) (answer, error) {
 // putGroupSubscription moves a subscription into a group, out of where it is. What
 // it inherits changes with the same write: no request sees both or neither.
 func putGroupSubscription(s *session, r *request) (answer, error) {
-	m, sub, err := s.member(r)
+	m, sub, err := s.member(r, true)
 	if err != nil {
 		return answer{}, err
 	}
@@ -405,12 +415,12 @@ func putGroupSubscription(s *session, r *request) (answer, error) {
 
 // deleteGroupSubscription moves a subscription right below the root.
 func deleteGroupSubscription(s *session, r *request) (answer, error) {
-	m, sub, err := s.member(r)
+	m, sub, err := s.member(r, true)
 	if err != nil {
 		return answer{}, err
 	}
 	if sub.Parent != m.Scope {
-		return answer{status: http.StatusNoContent}, s.need(serve.ToPut(s.est, sub, sub)...)
+		return answer{status: http.StatusNoContent}, nil
 	}
 	return s.move(m, sub, scope.Scope{})
 }

@@ -7,7 +7,7 @@ import (
 // listPermissions lists what the caller has been given at a place. It needs no
 // right: it tells nobody anything about others.
 func listPermissions(s *session, r *request) (answer, error) {
-	if err := s.reach(r.at); err != nil {
+	if err := s.reach(r.at); err != nil && !s.unseen(r.at) {
 		return answer{}, err
 	}
 	who, ok := s.law.Resolve(s.caller.ID)

@@ -29,6 +29,7 @@ type session struct {
 	base   string // of next links
 	rev    func(record.Key) int64
 	issuer func(string) error // see Config.CheckIssuer
+	asked  string             // the place of the request, as it was written
 }
 
 func (d *Door) session(r *http.Request, k kind) (*session, error) {
@@ -63,21 +64,28 @@ func (s *session) may(action string, at scope.Scope) bool {
 // there is such a place: who may not know it is told the same either way.
 func (s *session) need(ops ...serve.Operation) error {
 	for _, o := range ops {
-		if err := s.reach(o.At); err != nil {
-			return err
+		hidden := s.reach(o.At)
+		switch {
+		case hidden == nil && o.Allowed(s.law, s.caller.ID, s.now):
+		case hidden == nil || s.unseen(o.At):
+			return s.refusal(o)
+		default:
+			return hidden
 		}
-		if o.Allowed(s.law, s.caller.ID, s.now) {
-			continue
-		}
-		which := "does not have authorization"
-		if o.Attributes != nil && s.conditional() {
-			which = "does not have authorization or an ABAC condition not fulfilled"
-		}
-		return serve.Refuse(http.StatusForbidden, "AuthorizationFailed", fmt.Sprintf(
-			"The client '%s' with object id '%s' %s to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
-			s.caller.Name, s.caller.ID, which, o.Action, s.spell(o.At)))
 	}
 	return nil
+}
+
+// refusal is what is said to who may not do something. The place is named as it was
+// asked for and not as it was created: its letters would tell that it is there.
+func (s *session) refusal(o serve.Operation) error {
+	which := "does not have authorization"
+	if o.Attributes != nil && s.conditional() {
+		which = "does not have authorization or an ABAC condition not fulfilled"
+	}
+	return serve.Refuse(http.StatusForbidden, "AuthorizationFailed", fmt.Sprintf(
+		"The client '%s' with object id '%s' %s to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+		s.caller.Name, s.caller.ID, which, o.Action, spellAs(o.At, s.asked)))
 }
 
 func (s *session) needAt(action string, at scope.Scope) error {
@@ -120,6 +128,13 @@ func shared(at scope.Scope) bool {
 	return true
 }
 
+// unseen reports whether a place is in a management group that is not of the
+// caller's tenant, for a caller who may not know which ones are.
+func (s *session) unseen(at scope.Scope) bool {
+	_, inSubscription := at.Subscription()
+	return !inSubscription && !s.ours(at) && !s.may(managementType+"/read", scope.Root)
+}
+
 // reach refuses a place that is not of the caller's tenant.
 func (s *session) reach(at scope.Scope) error {
 	if s.ours(at) {
@@ -127,6 +142,9 @@ func (s *session) reach(at scope.Scope) error {
 	}
 	if sub, ok := at.Subscription(); ok {
 		return serve.Refuse(http.StatusNotFound, "SubscriptionNotFound", fmt.Sprintf("The subscription '%s' could not be found.", sub.Name()))
+	}
+	if s.unseen(at) {
+		return s.refusal(serve.Operation{Action: managementType + "/read", At: at})
 	}
 	return serve.Refuse(http.StatusNotFound, "ManagementGroupNotFound", "The management group could not be found.")
 }

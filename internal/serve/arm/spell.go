@@ -25,11 +25,9 @@ func wordsOf(list []string, types map[string]otherType) map[string]string {
 	return all
 }
 
-// spell writes a scope with the letters that what it names was created with.
-func (s *session) spell(at scope.Scope) string {
-	if at == scope.Root {
-		return "/"
-	}
+// spellWords writes a scope with the letters of its types, and with its names in
+// lower case.
+func spellWords(at scope.Scope) string {
 	seg := strings.Split(at.String()[1:], "/")
 	for i, word := range seg {
 		namesAType := i%2 == 0 || i >= 2 && seg[i-1] == "providers" && i%2 == 1
@@ -37,6 +35,33 @@ func (s *session) spell(at scope.Scope) string {
 			seg[i] = w
 		}
 	}
+	if len(seg) == 4 && seg[0] == "providers" {
+		seg[1], seg[2] = "Microsoft.Management", "managementGroups"
+	}
+	return "/" + strings.Join(seg, "/")
+}
+
+// spellAs writes a scope with the letters of its types, and its names with those of
+// a text that names the same, as far as it does.
+func spellAs(at scope.Scope, text string) string {
+	seg, as := strings.Split(spellWords(at), "/"), strings.Split(text, "/")
+	for i := range min(len(seg), len(as)) {
+		if lowerASCII(seg[i]) != lowerASCII(as[i]) {
+			break
+		}
+		if seg[i] == lowerASCII(seg[i]) {
+			seg[i] = as[i]
+		}
+	}
+	return strings.Join(seg, "/")
+}
+
+// spell writes a scope with the letters that what it names was created with.
+func (s *session) spell(at scope.Scope) string {
+	if at == scope.Root {
+		return "/"
+	}
+	seg := strings.Split(spellWords(at)[1:], "/")
 	for place := range at.Ancestors() {
 		n := strings.Count(place.String(), "/")
 		if place == scope.Root || n > len(seg) {
@@ -45,9 +70,6 @@ func (s *session) spell(at scope.Scope) string {
 		if name := s.nameAt(place); name != "" {
 			seg[n-1] = name
 		}
-	}
-	if len(seg) == 4 && seg[0] == "providers" {
-		seg[1], seg[2] = "Microsoft.Management", "managementGroups"
 	}
 	return "/" + strings.Join(seg, "/")
 }
