@@ -4,8 +4,8 @@
 //	func TestMain(m *testing.M) { os.Exit(node.Main(m)) }
 //
 //	func TestPods(t *testing.T) {
-//		n := node.Start(t)
-//		n.Must(n.Pod("web", node.Spec{}), "apply", "-f", "-")
+//		n := node.Start(t, plane.Options{})
+//		pod := n.Run("default", "web", node.Spec{})
 //	}
 //
 // All of it, the house too, runs in namespaces of its own: what is mounted,

@@ -18,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/gatehouse-io/gatehouse/internal/pki"
-	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/test/plane"
 )
 
@@ -31,8 +30,9 @@ type Node struct {
 }
 
 // Start returns a node that is ready for pods. A machine has one, so a package has
-// one test with all others in it. The cluster has workload identity switched on.
-func Start(t *testing.T, records ...record.Record) *Node {
+// one test with all others in it. The cluster has workload identity switched on, and
+// the house listens where pods reach it, whatever the options say.
+func Start(t *testing.T, opt plane.Options) *Node {
 	t.Helper()
 	if unavailable != "" {
 		t.Skip(unavailable)
@@ -40,7 +40,8 @@ func Start(t *testing.T, records ...record.Record) *Node {
 	if os.Getenv(insideVar) == "" {
 		t.Fatal("the package's TestMain must call node.Main")
 	}
-	n := &Node{Plane: plane.Start(t, plane.Options{WorkloadIdentity: true, Records: records, Listen: Gateway + ":8443", Webhooks: "127.0.0.1:8444"})}
+	opt.WorkloadIdentity, opt.Listen, opt.Webhooks = true, Gateway+":8443", "127.0.0.1:8444"
+	n := &Node{Plane: plane.Start(t, opt)}
 	n.startRuntime()
 	n.join()
 	n.startKubelet()

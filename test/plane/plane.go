@@ -55,6 +55,8 @@ type Options struct {
 	Records []record.Record
 	// Listen and Webhooks are the addresses of the house; empty means free ports of 127.0.0.1.
 	Listen, Webhooks string
+	// Configure changes how the house is run; nil changes nothing.
+	Configure func(*house.Config)
 }
 
 // A Plane is a house with one control plane, and kubectl as its administrator.
@@ -94,6 +96,9 @@ func Start(t *testing.T, opt Options) *Plane {
 				OIDCIssuer: true, WorkloadIdentity: opt.WorkloadIdentity},
 		}, opt.Records...),
 		Progress: func(step string) { p.T.Log(step) },
+	}
+	if opt.Configure != nil {
+		opt.Configure(&p.conf)
 	}
 	t.Cleanup(p.Stop)
 	p.Begin()
