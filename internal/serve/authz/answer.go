@@ -28,7 +28,8 @@ const (
 //  2. On system: users there is no opinion, whatever state the house is in.
 //  3. Without knowledge of the cluster, everything is denied.
 //  4. Values that paths could be made of are denied.
-//  5. Local administrators are denied when switched off or revoked.
+//  5. Local administrators are denied when switched off or revoked, or when whoever
+//     asked for the certificate is gone or disabled.
 //  6. On users without object id there is no opinion.
 //  7. Who is gone, disabled, renamed, or out of a group he claims, is denied.
 //  8. Without Azure RBAC on the cluster there is no opinion, and nothing is said.
@@ -71,7 +72,7 @@ func judge(est, law *estate.Snapshot, cluster *resource.Cluster, q *question, no
 	if why := q.sound(); why != "" {
 		return denied("The request is malformed: " + why + ".")
 	}
-	if why := localAdmin(cluster, q); why != "" {
+	if why := localAdmin(est, cluster, q); why != "" {
 		return denied(why)
 	}
 	if !q.claims {
@@ -161,10 +162,15 @@ func gone(err error) string {
 }
 
 // localAdmin says why a local administrator is denied; "" for everybody else.
-func localAdmin(cluster *resource.Cluster, q *question) string {
+func localAdmin(est *estate.Snapshot, cluster *resource.Cluster, q *question) string {
 	admin := slices.Contains(q.groups, LocalAdmins) || slices.Contains(q.groups, LocalMonitors)
 	if admin && cluster.DisableLocalAccounts {
 		return "Access denied: local accounts are disabled on this cluster."
+	}
+	if admin {
+		if why := holder(est, q.user); why != "" {
+			return why
+		}
 	}
 	if len(cluster.RevokedCertificates) == 0 {
 		return ""
@@ -182,6 +188,24 @@ func localAdmin(cluster *resource.Cluster, q *question) string {
 	}
 	if admin && !shown {
 		return "Access denied: certificates of this cluster were revoked, and the API server does not say which one this is."
+	}
+	return ""
+}
+
+// holder says why the certificate of a local account is good no longer, by who asked
+// for it: his object id is the end of its user name. His tenant is no matter: he was
+// let in by the right to the cluster.
+func holder(est *estate.Snapshot, user string) string {
+	id, err := principal.ParseID(user[strings.LastIndexByte(user, ':')+1:])
+	if err != nil {
+		return "Access denied: the certificate does not say who asked for it."
+	}
+	who, ok := est.Resolve(id)
+	switch {
+	case !ok:
+		return gone(serve.ErrDeleted)
+	case who.Principal.Disabled:
+		return gone(serve.ErrDisabled)
 	}
 	return ""
 }

@@ -312,10 +312,16 @@ func TestGroupsWithoutEnd(t *testing.T) { // DIR-03
 	}
 }
 
-func TestLocalAdmins(t *testing.T) { // LA-02
+func TestLocalAdmins(t *testing.T) { // LA-02, LA-10
 	t.Parallel()
 	k := newKnocker(t)
-	admin := resource(authorizationv1.SubjectAccessReviewSpec{User: "gatehouse:local-admin:x", Groups: []string{authz.LocalAdmins, "system:authenticated"}}, "list", "secrets", "")
+	as := func(user, group string) authorizationv1.SubjectAccessReviewSpec {
+		return resource(authorizationv1.SubjectAccessReviewSpec{User: user, Groups: []string{group, "system:authenticated"}}, "list", "secrets", "")
+	}
+	by := func(id principal.ID) authorizationv1.SubjectAccessReviewSpec {
+		return as("gatehouse:local-admin:"+id.String(), authz.LocalAdmins)
+	}
+	admin := by(servetest.Faye)
 	const one, two = "X509SHA256=aa11", "X509SHA256=bb22"
 	cluster, _ := k.world.Current().Cluster(servetest.AKS2)
 	for _, tt := range []struct {
@@ -332,6 +338,11 @@ func TestLocalAdmins(t *testing.T) { // LA-02
 		{"LA: another one is not", false, []string{"aa11"}, cert(admin, two), "no opinion"},
 		{"LA: one that is not told is denied once any is revoked", false, []string{"aa11"}, admin, "deny"},
 		{"LA: certificates of others are not touched", false, []string{"aa11"}, resource(authorizationv1.SubjectAccessReviewSpec{User: "masterclient"}, "list", "secrets", ""), "no opinion"},
+		{"LA-10: a program may hold one", false, nil, cert(by(servetest.Robot), one), "no opinion"},
+		{"LA-10: who is disabled holds none", false, nil, cert(by(servetest.Spike), one), "deny"},
+		{"LA-10: nor does he read metrics", false, nil, cert(as("gatehouse:local-monitor:"+servetest.Spike.String(), authz.LocalMonitors), one), "deny"},
+		{"LA-10: who was deleted holds none", false, nil, cert(by(principal.NewID()), one), "deny"},
+		{"LA-10: a certificate of nobody is denied", false, nil, cert(as("gatehouse:local-admin:", authz.LocalAdmins), one), "deny"},
 	} {
 		t.Run(tt.law, func(t *testing.T) {
 			k.t = t
