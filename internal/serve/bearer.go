@@ -2,8 +2,10 @@ package serve
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,6 +72,19 @@ func Bearing(r *http.Request) error {
 		return Refuse(http.StatusUnauthorized, "AuthenticationFailed", "The request must carry one bearer token, in the header Authorization.")
 	}
 	return nil
+}
+
+// Claims is the parameter of a challenge to who sent a token that is refused: the
+// claims challenge of Microsoft's identity platform, in which a client that keeps
+// tokens for as long as they say reads that it needs another one, issued from now
+// on. It asks for that with its refresh token or its own credential, once. Without a
+// token in the request it is "".
+func Claims(r *http.Request, now time.Time) string {
+	if _, ok := bearer(r); !ok {
+		return ""
+	}
+	wanted := `{"access_token":{"nbf":{"essential":true,"value":"` + strconv.FormatInt(now.Unix(), 10) + `"}}}`
+	return `error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(wanted)) + `"`
 }
 
 func unauthenticated(err error) error {

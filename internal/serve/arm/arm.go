@@ -297,7 +297,7 @@ func (d *Door) commit(ctx context.Context, s *session, r *request, do handler, o
 	return err
 }
 
-func (d *Door) fail(w http.ResponseWriter, _ *http.Request, err error) {
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	err = explain(err)
 	status, code, _ := serve.Status(err)
 	if status == http.StatusUnauthorized {
@@ -308,7 +308,11 @@ func (d *Door) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		if d.conf.Authority != "" {
 			challenge += `authorization_uri="` + d.conf.Authority + `", `
 		}
-		w.Header().Set("WWW-Authenticate", challenge+`error="invalid_token", error_description="The access token is missing or invalid."`)
+		wanted := serve.Claims(r, d.conf.Now())
+		if wanted == "" {
+			wanted = `error="invalid_token", error_description="The access token is missing or invalid."`
+		}
+		w.Header().Set("WWW-Authenticate", challenge+wanted)
 	}
 	serve.Problem(w, err)
 }

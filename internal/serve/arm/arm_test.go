@@ -3,12 +3,14 @@ package arm_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -235,8 +237,18 @@ func TestTokens(t *testing.T) {
 	if got.header.Get("x-ms-request-id") == "" || got.header.Get("x-ms-correlation-request-id") == "" {
 		t.Errorf("ARM-17: no ids in %v", got.header)
 	}
-	if got := h.call(servetest.Spike, "GET", "/subscriptions"+version, ""); got.status != 401 {
-		t.Errorf("a disabled user: %+v", got)
+	if challenge := got.header.Get("WWW-Authenticate"); strings.Contains(challenge, "claims") {
+		t.Errorf("without a token: %s", challenge)
+	}
+	// A client that keeps tokens is told to ask for another one.
+	wanted := regexp.MustCompile(`^Bearer (authorization_uri="[^"]+", )?error="insufficient_claims", claims="([^"]+)"$`)
+	got = h.call(servetest.Spike, "GET", "/subscriptions"+version, "")
+	m := wanted.FindStringSubmatch(got.header.Get("WWW-Authenticate"))
+	if got.status != 401 || m == nil {
+		t.Fatalf("a disabled user: %+v", got)
+	}
+	if claims, err := base64.StdEncoding.DecodeString(m[2]); err != nil || !regexp.MustCompile(`^\{"access_token":\{"nbf":\{"essential":true,"value":"\d{10}"\}\}\}$`).Match(claims) {
+		t.Errorf("a disabled user: %s %v", claims, err)
 	}
 }
 

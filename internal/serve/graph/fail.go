@@ -29,7 +29,11 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, code, message := serve.Status(explain(err))
 	if status == http.StatusUnauthorized {
 		code = "InvalidAuthenticationToken"
-		w.Header().Set("WWW-Authenticate", `Bearer realm=""`)
+		challenge := `Bearer realm=""`
+		if wanted := serve.Claims(r, d.conf.Now()); wanted != "" {
+			challenge += ", " + wanted
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	switch code { // those of the house that clients of Graph know by another name
 	case "BadRequest":
