@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 )
@@ -24,7 +25,10 @@ func clusterRow(est *estate.Snapshot, c resource.Cluster) row {
 		rbac = "Azure and Kubernetes"
 	}
 	signIn := "certificates only"
-	if c.EntraSignIn {
+	switch {
+	case !c.LegacySignIn.IsZero():
+		signIn = tenantName(est, c.Tenant) + " (legacy)"
+	case c.EntraSignIn:
 		signIn = tenantName(est, c.Tenant)
 	}
 	local := "on"
@@ -32,6 +36,14 @@ func clusterRow(est *estate.Snapshot, c resource.Cluster) row {
 		local = "off"
 	}
 	return row{c, clusterName(c), []string{clusterName(c), c.ResourceGroup, signIn, rbac, local, names(est, c.AdminGroups), c.Scope.String(), c.Endpoint}}
+}
+
+// appName is how people call an application, or its id when it is not there any more.
+func appName(est *estate.Snapshot, id directory.AppID) string {
+	if a, ok := est.Application(id); ok && a.DisplayName != "" {
+		return a.DisplayName
+	}
+	return id.String()
 }
 
 func clusterList(env *Env, o *options) *cobra.Command {
@@ -88,12 +100,16 @@ func clusterShow(env *Env, o *options) *cobra.Command {
 				return err
 			}
 			r := clusterRow(est, c)
+			legacy := ""
+			if l := c.LegacySignIn; !l.IsZero() {
+				legacy = "server " + appName(est, l.ServerApp) + ", client " + appName(est, l.ClientApp) + "; az aks update --enable-aad ends it"
+			}
 			read := "not read yet; those that Kubernetes creates are taken for granted"
 			if c.Mirrored {
 				read = "read from the cluster"
 			}
 			return o.show(env, "cluster", r, []fact{
-				{"Name", r.cells[0]}, {"Scope", c.Scope.String()}, {"Location", c.Location}, {"Sign-in", r.cells[2]}, {"RBAC", r.cells[3]},
+				{"Name", r.cells[0]}, {"Scope", c.Scope.String()}, {"Location", c.Location}, {"Sign-in", r.cells[2]}, {"Legacy integration", legacy}, {"RBAC", r.cells[3]},
 				{"Local accounts", r.cells[4]}, {"Admin groups", r.cells[5]}, {"Roles and bindings", read}, {"Endpoint", c.Endpoint},
 				{"Revoked certificates", strings.Join(c.RevokedCertificates, ", ")},
 			})
