@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-io/gatehouse/test/azure"
@@ -44,7 +45,22 @@ func TestTheSDKForJavaScript(t *testing.T) {
 	asOperator(desk)
 	settings(desk)
 	res := desk.Run(t, "node", "--test", "--test-reporter=tap", filepath.Join(dir, "sdk.test.mjs"))
-	noteJavaScript(t, res, "identity 4.10.0, arm-authorization 9.0.0, arm-containerservice 21.3.0, arm-msi 2.1.0")
+	noteJavaScript(t, res, javaScriptVersions)
+}
+
+const javaScriptVersions = "identity 4.10.0, arm-authorization 9.0.0, arm-containerservice 21.3.0, arm-msi 2.1.0"
+
+func TestTheSDKForJavaScriptReadsClusters(t *testing.T) {
+	t.Parallel()
+	dir := javaScript(t)
+	desk := azure.Shared(t, azure.Options{Clusters: true}).Desk(t)
+	asOperator(desk)
+	settings(desk, "SDK_CLUSTERS=1")
+	res := desk.Run(t, "node", "--test", "--test-reporter=tap", "--test-name-pattern=the clusters are listed", filepath.Join(dir, "sdk.test.mjs"))
+	if !strings.Contains(res.Out, " - the clusters are listed, and give their credentials\n") || !strings.Contains(res.Out, "# pass 1\n") {
+		t.Errorf("the clusters were not tried:\n%s", res.Out)
+	}
+	noteJavaScript(t, res, javaScriptVersions)
 }
 
 func TestTheSDKForJavaScriptKeepsSecrets(t *testing.T) {

@@ -145,3 +145,32 @@ func TestTheSDKForGoMakesIdentities(t *testing.T) { // FED-02, FED-03
 		"list: 1",
 		"get it after its deletion: 404 ResourceNotFound")
 }
+
+func TestTheSDKForGoReadsClusters(t *testing.T) { // LA-01
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{Clusters: true}).Desk(t)
+	asOperator(desk)
+	settings(desk)
+	play(t, desk, "clusters", map[string][]string{"armcontainerservice": {
+		"ManagedClustersClient.NewListPager", "ManagedClustersClient.ListClusterUserCredentials", "ManagedClustersClient.ListClusterAdminCredentials", "ManagedClustersClient.Get",
+	}},
+		"aks-1: azure rbac true, local accounts off false",
+		"aks-2: azure rbac false, local accounts off false",
+		"aks-3: azure rbac false, local accounts off true",
+		"credentials: clusterUser",
+		"admin credentials of a cluster without local accounts: 400 BadRequest",
+		"a cluster that is not there: 404 ResourceNotFound")
+}
+
+func TestTheSDKForGoMakesAndRemovesAControlPlane(t *testing.T) {
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{Clusters: true}).Desk(t)
+	asOperator(desk)
+	settings(desk)
+	play(t, desk, "lifecycle", map[string][]string{"armcontainerservice": {
+		"ManagedClustersClient.BeginCreateOrUpdate", "ManagedClustersClient.BeginDelete", "ManagedClustersClient.Get",
+	}},
+		"create: Succeeded, 1 agent pool, an issuer: true, a principal: true",
+		"update: local accounts off true, still azure rbac true",
+		"get it after its deletion: 404 ResourceNotFound")
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -78,6 +79,9 @@ func clusters(ctx context.Context, say func(string, ...any)) error {
 			return fmt.Errorf("list: %w", err)
 		}
 		for _, c := range page.Value {
+			if !strings.Contains(*c.ID, "/resourceGroups/rsg-aksIdentityState") {
+				continue // somebody else's
+			}
 			say("%s: azure rbac %t, local accounts off %t", *c.Name, deref(c.Properties.AADProfile.EnableAzureRBAC), deref(c.Properties.DisableLocalAccounts))
 		}
 	}
