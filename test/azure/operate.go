@@ -46,12 +46,10 @@ func (h *House) AdminKubeconfig(t *testing.T, cluster string) string {
 	return file
 }
 
-// Identify lets programs at the desk be managed identities, which are named as in
-// gatehouse shell --identity.
-func (d *Desk) Identify(t *testing.T, identities ...string) {
-	t.Helper()
-	op := d.House.Operator
-	c := client.Client{Base: op.Authority, HTTP: d.House.HTTP, Token: func(ctx context.Context) (string, error) {
+// API is the management API, as the operator.
+func (h *House) API() *client.Client {
+	op := h.Operator
+	return &client.Client{Base: op.Authority, HTTP: h.HTTP, Token: func(ctx context.Context) (string, error) {
 		token, err := signin.Token(ctx, signin.Config{Authority: op.Authority, Tenant: op.Tenant.String(), ClientID: op.ClientID.String(),
 			ClientSecret: op.Secret, Method: signin.Secret, Resource: api.Audience, CAFile: op.CA})
 		if err != nil {
@@ -59,7 +57,13 @@ func (d *Desk) Identify(t *testing.T, identities ...string) {
 		}
 		return token.AccessToken, nil
 	}}
-	session, err := c.NewIdentitySession(t.Context(), wire.NewIdentitySession{Identities: identities})
+}
+
+// Identify lets programs at the desk be managed identities, which are named as in
+// gatehouse shell --identity.
+func (d *Desk) Identify(t *testing.T, identities ...string) {
+	t.Helper()
+	session, err := d.House.API().NewIdentitySession(t.Context(), wire.NewIdentitySession{Identities: identities})
 	if err != nil {
 		t.Fatal(err)
 	}

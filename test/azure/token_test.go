@@ -18,6 +18,13 @@ type claims struct {
 // claimsOf reads a token without verifying it.
 func claimsOf(t *testing.T, raw string) claims {
 	t.Helper()
+	var c claims
+	readClaims(t, raw, &c)
+	return c
+}
+
+func readClaims(t *testing.T, raw string, into any) {
+	t.Helper()
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
 		t.Fatalf("%q is no token", raw)
@@ -26,9 +33,7 @@ func claimsOf(t *testing.T, raw string) claims {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c claims
-	if err := json.Unmarshal(text, &c); err != nil {
+	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatal(err)
 	}
-	return c
 }
