@@ -57,13 +57,13 @@ func admissionKubeconfig(server string, files webhookFiles) []byte {
 }
 
 // accountReader is the role by which the house reads the service account of a pod
-// that asks for an identity.
+// that asks for an identity, and whether a pod is on the node whose agent asks.
 const accountReader = "gatehouse:service-accounts"
 
 func accountRole() clusterRole {
 	return clusterRole{
 		APIVersion: rbacGroup + "/v1", Kind: "ClusterRole", Metadata: ours(accountReader),
-		Rules: []roleRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}}},
+		Rules: []roleRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts", "pods"}, Verbs: []string{"get"}}},
 	}
 }
 

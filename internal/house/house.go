@@ -381,6 +381,10 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		return err
 	}
 
+	agents, err := h.nodes(cloudIssuer, trace)
+	if err != nil {
+		return err
+	}
 	issuersDoor, err := issuers.New(issuers.Config{Estates: h.store, Log: log.With("door", "issuers"), Now: h.conf.Now})
 	if err != nil {
 		return err
@@ -391,6 +395,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 	public.Handle(imds.Path, metadata)
 	public.Handle(imds.Endpoint, metadata)
 	public.Handle(imds.Endpoint+"/{$}", metadata)
+	public.Handle(nodesPath, stage.Shut(rehearsal.IMDS, agents))
 	public.Handle("GET /livez", serve.Handle(serve.Live(), options))
 	public.Handle("GET /readyz", serve.Handle(serve.Ready(h.ready()...), options))
 	public.Handle(issuers.Path+"/", issuersDoor.Handler())

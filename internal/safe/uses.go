@@ -29,8 +29,8 @@ const (
 	useTimeout = 10 * time.Second
 )
 
-// Use records that a secret was read or a private key used, and returns when that
-// is durable. After an error nothing may be given out.
+// Use records that a secret was read, or a private key or an identity used, and
+// returns when that is durable. After an error nothing may be given out.
 func (s *Safe) Use(ctx context.Context, u store.Use) error {
 	mine := &use{u, make(chan error, 1)}
 	s.uses.mu.Lock()
@@ -78,6 +78,6 @@ func (s *Safe) writeBatch(ctx context.Context, batch []*use) error {
 	for i, u := range batch {
 		list[i] = u.Use
 	}
-	_, err := s.conf.State.Commit(ctx, store.Change{Why: "secrets and keys of vaults used", Uses: list})
+	_, err := s.conf.State.Commit(ctx, store.Change{Why: "secrets, keys and identities used", Uses: list})
 	return err
 }

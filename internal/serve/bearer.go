@@ -33,7 +33,7 @@ func (t Tokens) Bearer(r *http.Request, est *estate.Snapshot, now time.Time) (Ca
 	if err := Bearing(r); err != nil {
 		return Caller{}, directory.TenantID{}, err
 	}
-	raw, _ := bearer(r)
+	raw, _ := BearerToken(r)
 	keys := t.Keys()
 	said, err := token.Peek(raw)
 	if err != nil {
@@ -68,7 +68,7 @@ func (t Tokens) Bearer(r *http.Request, est *estate.Snapshot, now time.Time) (Ca
 // Bearing refuses a request that does not carry one bearer token, so that nothing
 // is done, and nobody waits, for who does not even say who he is.
 func Bearing(r *http.Request) error {
-	if _, ok := bearer(r); !ok {
+	if _, ok := BearerToken(r); !ok {
 		return Refuse(http.StatusUnauthorized, "AuthenticationFailed", "The request must carry one bearer token, in the header Authorization.")
 	}
 	return nil
@@ -91,8 +91,8 @@ func unauthenticated(err error) error {
 	return &Error{Status: http.StatusUnauthorized, Code: "InvalidAuthenticationToken", Message: "The access token is not accepted.", Err: err}
 }
 
-// bearer returns the token of a request that has exactly one (RFC 6750, section 2.1).
-func bearer(r *http.Request) (string, bool) {
+// BearerToken returns the token of a request that has exactly one (RFC 6750, section 2.1).
+func BearerToken(r *http.Request) (string, bool) {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
 		return "", false

@@ -118,9 +118,46 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // An ask is a request for a token, in the words of one style.
 type ask struct {
 	resource string
-	which    selector
+	which    Selector
 	style    style
 }
+
+// An Ask is a request for a token at the metadata service of machines.
+type Ask struct {
+	Resource string
+	Which    Selector
+}
+
+// Read reads a request to Path as the door does: with its header, its method, and
+// each parameter once. Errors are *Error.
+func Read(r *http.Request) (Ask, error) {
+	a, err := machine{}.read(nil, r)
+	return Ask{a.resource, a.which}, err
+}
+
+// ReadQuery reads the parameters of a request for a token, for whoever asks in the
+// words of this service at another place: without a version. Errors are *Error.
+func ReadQuery(query string) (Ask, error) {
+	v, err := values(query)
+	if err != nil {
+		return Ask{}, err
+	}
+	a, err := machine{}.want(v)
+	return Ask{a.resource, a.which}, err
+}
+
+// Body is a token as the metadata service of machines writes it, in JSON.
+func Body(id Identity, resource string, t Token, now time.Time) any {
+	return machine{}.answer(id, resource, t, now)
+}
+
+// Answer writes a token as the metadata service of machines does.
+func Answer(w http.ResponseWriter, id Identity, resource string, t Token, now time.Time) {
+	write(w, http.StatusOK, Body(id, resource, t, now))
+}
+
+// Refuse writes a refusal as the metadata service of machines does.
+func Refuse(w http.ResponseWriter, e *Error) { write(w, e.Status, machine{}.failure(e)) }
 
 // A style is a way to ask for a token and to be answered.
 type style interface {
@@ -155,7 +192,7 @@ func (d *Door) token(r *http.Request, a ask) (Identity, Token, error) {
 	if err != nil {
 		return Identity{}, Token{}, err
 	}
-	id, err := a.which.choose(has)
+	id, err := a.which.Choose(has)
 	if err != nil {
 		return Identity{}, Token{}, err
 	}

@@ -10,46 +10,55 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
 
-// A selector says which identity is asked for. The zero selector leaves it to the
-// machine.
-type selector struct{ name, value string }
+// A Selector says which identity is asked for, by a parameter and its value. The
+// zero Selector leaves it to the machine.
+type Selector struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // selectorOf reads the one parameter that chooses an identity, if there is one.
-func selectorOf(v url.Values, names ...string) (selector, error) {
-	var s selector
+func selectorOf(v url.Values, names ...string) (Selector, error) {
+	var s Selector
 	for _, n := range names {
 		if !v.Has(n) {
 			continue
 		}
-		if s.name != "" {
-			return selector{}, refuse("invalid_request", "At most one of "+s.name+" and "+n+" can be in a request.")
+		if s.Name != "" {
+			return Selector{}, refuse("invalid_request", "At most one of "+s.Name+" and "+n+" can be in a request.")
 		}
-		s = selector{n, v.Get(n)}
+		s = Selector{n, v.Get(n)}
 	}
 	return s, nil
 }
 
-// choose returns the identity that is asked for, among those that the caller has:
+// Choose returns the identity that is asked for, among those that the caller has:
 // without a selector the system-assigned one, or the only one.
-func (s selector) choose(has []Identity) (Identity, error) {
-	var match func(Identity) bool
-	switch s.name {
-	case "":
+func (s Selector) Choose(has []Identity) (Identity, error) {
+	if s.Name == "" {
 		return theOne(has)
-	case "client_id", "clientid":
-		id, err := guid.Parse[struct{}](s.value)
-		match = func(i Identity) bool { return err == nil && i.Client == directory.AppID(id) }
-	case "object_id", "principal_id":
-		id, err := principal.ParseID(s.value)
-		match = func(i Identity) bool { return err == nil && i.Object == id }
-	default: // a resource id
-		at, err := scope.Parse(s.value)
-		match = func(i Identity) bool { return err == nil && i.Resource == at }
 	}
-	if i := slices.IndexFunc(has, match); i >= 0 {
+	if i := slices.IndexFunc(has, s.Matches); i >= 0 {
 		return has[i], nil
 	}
 	return Identity{}, errNotFound()
+}
+
+// Matches reports whether an identity is the one that is asked for. A value that is
+// no id, and the zero Selector, match none.
+func (s Selector) Matches(i Identity) bool {
+	switch s.Name {
+	case "client_id", "clientid":
+		id, err := guid.Parse[struct{}](s.Value)
+		return err == nil && i.Client == directory.AppID(id)
+	case "object_id", "principal_id":
+		id, err := principal.ParseID(s.Value)
+		return err == nil && i.Object == id
+	case "msi_res_id", "mi_res_id":
+		at, err := scope.Parse(s.Value)
+		return err == nil && i.Resource == at
+	}
+	return false
 }
 
 func theOne(has []Identity) (Identity, error) {

@@ -24,6 +24,11 @@ func (m machine) read(_ http.ResponseWriter, r *http.Request) (a ask, err error)
 	if version := v.Get("api-version"); !apiVersion.MatchString(version) || version < "2018-02-01" {
 		return a, refuse("bad_request_104", "Required query variable 'api-version' is missing, or is not a version from 2018-02-01 on")
 	}
+	return m.want(v)
+}
+
+func (m machine) want(v url.Values) (a ask, err error) {
+	a.style = m
 	if a.resource, err = wanted(v); err != nil {
 		return a, err
 	}

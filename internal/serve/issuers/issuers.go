@@ -71,7 +71,7 @@ func New(conf Config) (*Door, error) {
 // Host serves the issuers whose URL begins with a host's name.
 func (d *Door) Host(name string) http.Handler {
 	return d.handler(func(est *estate.Snapshot, path string) (resource.Cluster, bool) {
-		return find(est, "https://"+name+path)
+		return Cluster(est, "https://"+name+path)
 	})
 }
 
@@ -116,7 +116,8 @@ func published(c resource.Cluster) bool {
 	return c.OIDCIssuer && c.IssuerURL != "" && c.Doing.Kind != resource.Delete
 }
 
-func find(est *estate.Snapshot, issuer string) (resource.Cluster, bool) {
+// Cluster returns the cluster of this house that is an issuer, if it is one.
+func Cluster(est *estate.Snapshot, issuer string) (resource.Cluster, bool) {
 	for c := range est.Clusters() {
 		if published(c) && c.IssuerURL == issuer {
 			return c, true
@@ -183,7 +184,7 @@ func keysOf(c resource.Cluster, now time.Time) jwks {
 // it has to be asked. A cluster of the house's tenants that is gone has no keys, and
 // nobody is asked about it: its host name is somebody else's outside.
 func Keys(est *estate.Snapshot, issuer string, now time.Time) (token.ForeignKeys, bool) {
-	c, ok := find(est, issuer)
+	c, ok := Cluster(est, issuer)
 	if !ok {
 		return token.ForeignKeys{}, ours(est, issuer)
 	}

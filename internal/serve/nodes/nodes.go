@@ -1,0 +1,280 @@
+// Package nodes is the door for node agents, which ask for tokens of managed
+// identities on behalf of the pods of their nodes.
+//
+// An agent shows a token of its service account, which the API server of its
+// cluster made for its pod on its node and for this house alone: no secret is
+// stored anywhere. The agent says which pod asks, for a pod has nothing to show. So
+// the agents of a cluster are believed about the pods of their cluster, and may
+// have what the cluster may have: identities that its kubelet identity may assign.
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
+	"github.com/gatehouse-io/gatehouse/internal/serve/nodes/wire"
+	"github.com/gatehouse-io/gatehouse/internal/store"
+	"github.com/gatehouse-io/gatehouse/internal/token"
+)
+
+// ReadIdentity is what a cluster needs beside serve.AttachIdentity to have an
+// identity's tokens: both are in the role Managed Identity Operator.
+const ReadIdentity = "Microsoft.ManagedIdentity/userAssignedIdentities/read"
+
+// ErrNotThere is what Config.Pod returns for a pod that is not on the node.
+var ErrNotThere = errors.New("the pod is not on the node")
+
+// estates is what this door needs from the store.
+type estates interface {
+	Current() *estate.Snapshot
+	Effective(*estate.Snapshot) *estate.Snapshot
+	Fresh(now time.Time) error
+}
+
+// Config is what the door needs. All fields but those with a default are required.
+type Config struct {
+	Estates estates
+	// Cluster returns the cluster that is an issuer of tokens.
+	Cluster func(est *estate.Snapshot, issuer string) (resource.Cluster, bool)
+	// Keys returns the keys of an issuer; see package trust.
+	Keys func(ctx context.Context, issuer, kid string) (token.ForeignKeys, error)
+	// House is the URL by which agents reach the house.
+	House string
+	// Pod returns ErrNotThere when a cluster that the house can look into has no such
+	// pod on a node, and nil when it has, or when the house cannot look.
+	Pod func(ctx context.Context, c resource.Cluster, pod wire.Pod, node string) error
+	// Token returns a token of an identity. Refusals are *imds.Error.
+	Token func(ctx context.Context, id imds.Identity, resource string) (imds.Token, error)
+	// Use records that an identity was used, before its token is given out.
+	Use     func(context.Context, store.Use) error
+	Events  func(context.Context, serve.Event) // nil forgets them
+	Log     *slog.Logger                       // nil means no log
+	Now     func() time.Time                   // nil means time.Now
+	Machine func() time.Time                   // the clock of clusters; nil means time.Now
+}
+
+// A Door answers node agents. It is safe for concurrent use.
+type Door struct{ conf Config }
+
+// New checks a configuration and returns the door.
+func New(conf Config) (*Door, error) {
+	if conf.Estates == nil || conf.Cluster == nil || conf.Keys == nil || conf.House == "" || conf.Pod == nil || conf.Token == nil || conf.Use == nil {
+		return nil, errors.New("nodes: a required field is missing")
+	}
+	if conf.Events == nil {
+		conf.Events = func(context.Context, serve.Event) {}
+	}
+	if conf.Now == nil {
+		conf.Now = time.Now
+	}
+	if conf.Machine == nil {
+		conf.Machine = time.Now
+	}
+	return &Door{conf}, nil
+}
+
+// Handler serves wire.Path.
+func (d *Door) Handler() http.Handler {
+	return serve.Handle(d.serve, serve.Options{Log: d.conf.Log, Now: d.conf.Now, Fail: func(w http.ResponseWriter, _ *http.Request, err error) {
+		var e *imds.Error
+		if !errors.As(err, &e) {
+			status, code, text := serve.Status(err)
+			e = &imds.Error{Status: status, Code: code, Description: text}
+		}
+		imds.Refuse(w, e)
+	}})
+}
+
+// maxAsk bounds a request, in bytes: a pod has few identities.
+const maxAsk = 64 << 10
+
+func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "Agents ask by POST.")
+	}
+	est := d.conf.Estates.Current()
+	if est == nil || d.conf.Estates.Fresh(d.conf.Machine()) != nil {
+		return refuse(http.StatusServiceUnavailable, "unavailable", "The directory may be out of date. Try again.")
+	}
+	a, err := d.agent(r, est)
+	if err != nil {
+		return err
+	}
+	var ask wire.Ask
+	if err := serve.Decode(w, r, maxAsk, &ask); err != nil {
+		return err
+	}
+	start := d.conf.Now()
+	ans, err := d.token(r.Context(), est, a, ask, w.Header().Get("X-Request-Id"))
+	d.tell(r.Context(), start, est, a, ask, ans, err)
+	if err != nil {
+		return err
+	}
+	return serve.JSON(w, http.StatusOK, ans)
+}
+
+// An agent is who asks: what its token says, and the cluster that made the token.
+type agent struct {
+	token.ServiceAccount
+	cluster resource.Cluster
+}
+
+// agent verifies the token of an agent.
+func (d *Door) agent(r *http.Request, est *estate.Snapshot) (agent, error) {
+	raw, ok := serve.BearerToken(r)
+	if !ok {
+		return agent{}, refuse(http.StatusUnauthorized, "invalid_client", "The request must carry one bearer token, in the header Authorization: that of the agent's service account.")
+	}
+	says, err := token.Peek(raw)
+	if err != nil {
+		return agent{}, unknown("it is not one", err)
+	}
+	c, ok := d.conf.Cluster(est, says.Issuer)
+	if !ok || c.Doing.Kind == resource.Delete {
+		return agent{}, unknown("its issuer is no cluster of this house that publishes its keys (the cluster's OIDC issuer must be on)", nil)
+	}
+	keys, err := d.conf.Keys(r.Context(), says.Issuer, says.KeyID)
+	if err != nil {
+		return agent{}, &imds.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Description: "The keys of the cluster cannot be had. Try again.", Err: err}
+	}
+	audience := wire.Audience(d.conf.House)
+	account, err := token.VerifyServiceAccount(raw, keys, token.ForeignWant{Issuer: c.IssuerURL, Subject: wire.Subject, Audiences: []string{audience}}, d.conf.Machine())
+	switch {
+	case errors.Is(err, token.ErrAudience):
+		return agent{}, unknown("it is not for the audience "+audience, err)
+	case errors.Is(err, token.ErrSubject), errors.Is(err, token.ErrSubjectCase):
+		return agent{}, unknown("it is not of the service account "+wire.Subject, err)
+	case err != nil:
+		return agent{}, unknown("it is expired, not bound to a pod and its node, or not signed by the cluster", err)
+	}
+	return agent{account, c}, nil
+}
+
+func unknown(why string, err error) error {
+	return &imds.Error{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "The agent's token is not accepted: " + why + ".", Err: err}
+}
+
+func refuse(status int, code, text string) error {
+	return &imds.Error{Status: status, Code: code, Description: text}
+}
+
+// token decides, mints, and records.
+func (d *Door) token(ctx context.Context, est *estate.Snapshot, a agent, ask wire.Ask, request string) (wire.Answer, error) {
+	for _, part := range []string{ask.Pod.Namespace, ask.Pod.Name, ask.Pod.UID} {
+		if part == "" || len(part) > 253 || serve.Printable(part, 253) != part {
+			return wire.Answer{}, refuse(http.StatusBadRequest, "invalid_request", "The request does not name a pod.")
+		}
+	}
+	if err := d.conf.Pod(ctx, a.cluster, ask.Pod, a.Node); errors.Is(err, ErrNotThere) {
+		return wire.Answer{}, &imds.Error{Status: http.StatusForbidden, Code: "access_denied", Err: err,
+			Description: fmt.Sprintf("The API server of %s knows no running pod %s/%s with this uid on node %s.", a.cluster.Name, ask.Pod.Namespace, ask.Pod.Name, a.Node)}
+	} else if err != nil {
+		return wire.Answer{}, &imds.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Description: "The cluster cannot be asked about the pod. Try again.", Err: err}
+	}
+	var has []imds.Identity
+	if ask.Own {
+		has = own(est, a.cluster)
+	} else {
+		has = named(est, ask.Identities)
+	}
+	id, err := ask.Which.Choose(has)
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	if !ask.Own {
+		if err := d.may(est, a.cluster, id); err != nil {
+			return wire.Answer{}, err
+		}
+	}
+	t, err := d.conf.Token(ctx, id, ask.Resource)
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	err = d.conf.Use(ctx, store.Use{By: a.cluster.KubeletIdentity.Object, Time: d.conf.Now(), Action: serve.AttachIdentity, Request: request,
+		On: []string{id.Resource.String(), "pod", ask.Pod.Namespace, ask.Pod.Name, ask.Pod.UID, "node", a.Node, "cluster", a.cluster.Scope.String()}})
+	if err != nil {
+		return wire.Answer{}, &imds.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Description: "The use of the identity cannot be recorded. Try again.", Err: err}
+	}
+	return wire.Answer{AccessToken: t.Text, Client: id.Client, Object: id.Object, Resource: id.Resource, NotBefore: t.NotBefore.Unix(), Expires: t.Expires.Unix()}, nil
+}
+
+// own are the identities of a cluster's nodes: the kubelet identity, and those of
+// add-ons that are on. That of the control plane is not on the nodes.
+func own(est *estate.Snapshot, c resource.Cluster) []imds.Identity {
+	var all []imds.Identity
+	refs := []resource.IdentityRef{c.KubeletIdentity}
+	for _, a := range c.Addons {
+		if a.Enabled {
+			refs = append(refs, a.Identity)
+		}
+	}
+	for _, r := range refs {
+		if mi, ok := est.ManagedIdentity(r.Object); ok && mi.Resource == r.Resource && mi.Tenant == c.Tenant && !mi.Disabled {
+			all = append(all, identity(mi))
+		}
+	}
+	return all
+}
+
+// named are the identities that an agent names and that are there.
+func named(est *estate.Snapshot, names []wire.Identity) []imds.Identity {
+	var all []imds.Identity
+	for _, n := range names {
+		mi, ok := est.ManagedIdentityByClient(n.Client)
+		if ok && !n.Client.IsZero() && mi.Resource == n.Resource && !mi.SystemAssigned && !mi.Disabled {
+			all = append(all, identity(mi))
+		}
+	}
+	return all
+}
+
+func identity(mi directory.ManagedIdentity) imds.Identity {
+	return imds.Identity{Object: mi.ID, Client: mi.ClientID, Resource: mi.Resource, SystemAssigned: mi.SystemAssigned}
+}
+
+// may refuses a cluster whose kubelet identity may not assign an identity to its
+// nodes, which is what MIC does in Azure before a pod gets a token.
+func (d *Door) may(est *estate.Snapshot, c resource.Cluster, id imds.Identity) error {
+	var who principal.ID
+	mi, ok := est.ManagedIdentity(id.Object)
+	if ok && !c.KubeletIdentity.IsZero() {
+		if caller, err := serve.CallerOf(est, mi.Tenant, c.KubeletIdentity.Object); err == nil {
+			who = caller.ID
+		}
+	}
+	if who.IsZero() {
+		return refuse(http.StatusForbidden, "access_denied", fmt.Sprintf("The cluster %s has no kubelet identity of the tenant of %s that is there and enabled.", c.Name, id.Resource))
+	}
+	law, now := d.conf.Estates.Effective(est), d.conf.Now()
+	for _, action := range []string{serve.AttachIdentity, ReadIdentity} {
+		if !(serve.Operation{Action: action, At: id.Resource}).Allowed(law, who, now) {
+			return refuse(http.StatusForbidden, "access_denied", fmt.Sprintf(
+				"The kubelet identity %s of cluster %s may not do %s at %s. Give it the role Managed Identity Operator there.", who, c.Name, action, id.Resource))
+		}
+	}
+	return nil
+}
+
+// tell adds what became of a request to the trace.
+func (d *Door) tell(ctx context.Context, start time.Time, est *estate.Snapshot, a agent, ask wire.Ask, ans wire.Answer, err error) {
+	what := []string{"managed identity for " + serve.Printable(ask.Resource, 200),
+		"pod " + serve.Printable(ask.Pod.Namespace+"/"+ask.Pod.Name, 300) + " on node " + serve.Printable(a.Node, 253)}
+	event := serve.Event{At: start, Door: "nodes", Cluster: a.cluster.Scope, ID: ans.Object, User: wire.Subject, Effect: "issued", Revision: est.Revision(), Took: d.conf.Now().Sub(start)}
+	if err != nil {
+		event.Effect, what = "refused", append(what, serve.Printable(err.Error(), 300))
+	}
+	event.Reason = strings.Join(what, ", ")
+	d.conf.Events(ctx, event)
+}
