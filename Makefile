@@ -16,19 +16,24 @@ JS          := $(CURDIR)/test/azure/js
 export GATEHOUSE_KUBE      := $(BIN)/gatehouse-kube
 export GATEHOUSE_KUBELOGIN := $(BIN)/kubelogin
 export GATEHOUSE_BIN       := $(BIN)/gatehouse
+export GATEHOUSE_NODE      := $(BIN)/gatehouse-node
 
 .PHONY: run build test test-fast compat fuzz bench lint clean
 
 run: build
 	$(BIN)/gatehouse up
 
-build: $(BIN)/gatehouse $(BIN)/gatehouse-kube
+build: $(BIN)/gatehouse $(BIN)/gatehouse-kube $(BIN)/gatehouse-node
 
 SOURCES := $(shell find cmd internal -type f -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
 $(BIN)/gatehouse: $(SOURCES)
 	@echo "building gatehouse" >&2
 	@$(GO) build -trimpath -o $@ ./cmd/gatehouse
+
+$(BIN)/gatehouse-node: $(SOURCES)
+	@echo "building gatehouse-node" >&2
+	@$(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/gatehouse-node
 
 # Kubernetes knows its own version only if the linker tells it.
 KUBE_VERSION := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2; exit }' kube/go.mod)
@@ -60,7 +65,7 @@ compat: build $(BIN)/kubelogin $(JS)/node_modules
 
 # What needs no binary but Go's.
 test-fast:
-	GATEHOUSE_KUBE= GATEHOUSE_BIN= GATEHOUSE_KUBELOGIN= $(GO) test -short ./...
+	GATEHOUSE_KUBE= GATEHOUSE_BIN= GATEHOUSE_NODE= GATEHOUSE_KUBELOGIN= $(GO) test -short ./...
 
 fuzz:
 	@.ci/fuzz $(FUZZTIME)

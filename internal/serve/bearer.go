@@ -80,7 +80,7 @@ func Bearing(r *http.Request) error {
 // on. It asks for that with its refresh token or its own credential, once. Without a
 // token in the request it is "".
 func Claims(r *http.Request, now time.Time) string {
-	if _, ok := bearer(r); !ok {
+	if _, ok := BearerToken(r); !ok {
 		return ""
 	}
 	wanted := `{"access_token":{"nbf":{"essential":true,"value":"` + strconv.FormatInt(now.Unix(), 10) + `"}}}`
