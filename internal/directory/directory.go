@@ -44,6 +44,9 @@ type Tenant struct {
 	// AllowPasswordGrant lets clients exchange a user's password for tokens
 	// (RFC 6749, section 4.3). RFC 9700 says it must not be used; off by default.
 	AllowPasswordGrant bool `json:"allowPasswordGrant,omitzero"`
+	// AllowSubjectPatterns makes federated credentials count that name many subjects
+	// by a pattern.
+	AllowSubjectPatterns bool `json:"allowSubjectPatterns,omitzero"`
 }
 
 // A User is a person who signs in.

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"fmt"
 	"net/url"
 	"unicode/utf8"
 
@@ -9,13 +10,16 @@ import (
 
 // A FederatedCredential lets a token of another issuer speak for an application
 // or a managed identity. Issuer, subject and audience are compared byte for byte;
-// no character in them is special.
+// no character in them is special. In the place of the subject there may be a
+// pattern, which counts where the tenant allows that.
 type FederatedCredential struct {
 	Owner     AppID    `json:"owner"`
 	Name      string   `json:"name"`
 	Issuer    string   `json:"issuer"`
-	Subject   string   `json:"subject"`
+	Subject   string   `json:"subject,omitzero"`
 	Audiences []string `json:"audiences"` // exactly one, as in Entra ID
+	// SubjectPattern is there when Subject is not.
+	SubjectPattern SubjectPattern `json:"subjectPattern,omitzero"`
 	// Description is for people, at most 600 bytes.
 	Description string `json:"description,omitzero"`
 }
@@ -42,7 +46,18 @@ func (f FederatedCredential) Validate() error {
 	if len(f.Description) > maxFederated || !utf8.ValidString(f.Description) {
 		return record.Invalid("federated credential %q: the description is longer than %d bytes or not UTF-8", f.Name, maxFederated)
 	}
-	for _, p := range []struct{ what, text string }{{"issuer", f.Issuer}, {"subject", f.Subject}, {"audience", f.Audiences[0]}} {
+	texts := []struct{ what, text string }{{"issuer", f.Issuer}, {"audience", f.Audiences[0]}}
+	switch {
+	case f.SubjectPattern == "":
+		texts = append(texts, struct{ what, text string }{"subject", f.Subject})
+	case f.Subject != "":
+		return record.Invalid("federated credential %q has a subject and a pattern of subjects: it takes one of the two", f.Name)
+	default:
+		if err := f.SubjectPattern.Validate(); err != nil {
+			return fmt.Errorf("federated credential %q: %w", f.Name, err)
+		}
+	}
+	for _, p := range texts {
 		if !comparable(p.text) {
 			return record.Invalid("federated credential %q: the %s %.700q does not have 1 to %d printable ASCII characters, or has blanks at its ends", f.Name, p.what, p.text, maxFederated)
 		}
@@ -51,6 +66,12 @@ func (f FederatedCredential) Validate() error {
 		return record.Invalid("federated credential %q: issuer %q is not a plain https URL", f.Name, f.Issuer)
 	}
 	return nil
+}
+
+// SameTrust reports whether two credentials are for the same tokens, but for their
+// audience. One owner has no two of them.
+func (f FederatedCredential) SameTrust(other FederatedCredential) bool {
+	return f.Issuer == other.Issuer && f.Subject == other.Subject && f.SubjectPattern == other.SubjectPattern
 }
 
 func validCredentialName(name string) bool {

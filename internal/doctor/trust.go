@@ -42,7 +42,10 @@ func Trust(p Presented, creds []directory.FederatedCredential, of Identity, unre
 	cred := creds[at]
 	f.about = "credential " + cred.Name + " of " + of.String()
 	want := token.WantOf(cred)
-	fit := want.Compare(p.Issuer.value, p.Subject.value, p.Audience.value)
+	if want.Subject == "" {
+		want.Subject = string(cred.SubjectPattern) // to be shown
+	}
+	fit := token.WantOf(cred).Compare(p.Issuer.value, p.Subject.value, p.Audience.value)
 	// Of several audiences, which are never stored, the first would be shown.
 	parts := []part{
 		{CheckIssuer, p.Issuer, want.Issuer, fit.Issuer},
@@ -86,7 +89,11 @@ func allKnown(parts []part) bool {
 func nearest(p Presented, creds []directory.FederatedCredential) int {
 	type score struct{ misses, far int }
 	of := func(c directory.FederatedCredential) (s score) {
-		for _, x := range [][2]string{{p.Issuer.value, c.Issuer}, {p.Subject.value, c.Subject}, {p.Audience.value, strings.Join(c.Audiences, " ")}} {
+		subject := c.Subject
+		if c.SubjectPattern.Matches(p.Subject.value) {
+			subject = p.Subject.value
+		}
+		for _, x := range [][2]string{{p.Issuer.value, c.Issuer}, {p.Subject.value, subject}, {p.Audience.value, strings.Join(c.Audiences, " ")}} {
 			if x[0] == "" {
 				continue
 			}

@@ -238,6 +238,27 @@ func (s *Snapshot) FederatedCredentials(owner directory.AppID) []directory.Feder
 	return list
 }
 
+// TrustsOf returns the federated credentials of an application or managed identity
+// that count: all but those with a pattern where the tenant does not allow patterns.
+func (s *Snapshot) TrustsOf(owner directory.AppID) []directory.FederatedCredential {
+	list := s.FederatedCredentials(owner)
+	if s.allowsPatterns(owner) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(f directory.FederatedCredential) bool { return f.SubjectPattern != "" })
+}
+
+func (s *Snapshot) allowsPatterns(owner directory.AppID) bool {
+	var home directory.TenantID
+	if m, ok := s.ManagedIdentityByClient(owner); ok {
+		home = m.Tenant
+	} else if a, ok := s.Application(owner); ok {
+		home = a.Tenant
+	}
+	t, ok := s.Tenant(home)
+	return ok && t.AllowSubjectPatterns
+}
+
 // Cluster returns the cluster at a scope.
 func (s *Snapshot) Cluster(sc scope.Scope) (resource.Cluster, bool) {
 	c, ok := s.world.clusters[sc]

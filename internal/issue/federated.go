@@ -48,10 +48,10 @@ func (i *Issuer) federated(ctx context.Context, est *estate.Snapshot, c client, 
 	return f, nil
 }
 
-// trusted is what the federated credentials of a client say.
+// trusted is what the federated credentials of a client say that count.
 func trusted(est *estate.Snapshot, id directory.AppID) []token.ForeignWant {
 	var wants []token.ForeignWant
-	for _, f := range est.FederatedCredentials(id) {
+	for _, f := range est.TrustsOf(id) {
 		wants = append(wants, token.WantOf(f))
 	}
 	return wants

@@ -17,11 +17,13 @@ import (
 type ForeignWant struct {
 	Issuer, Subject string   // compared byte for byte
 	Audiences       []string // one of them, byte for byte
+	// Pattern stands for many subjects, where there is no Subject.
+	Pattern directory.SubjectPattern
 }
 
 // WantOf is what a federated credential wants.
 func WantOf(f directory.FederatedCredential) ForeignWant {
-	return ForeignWant{Issuer: f.Issuer, Subject: f.Subject, Audiences: f.Audiences}
+	return ForeignWant{Issuer: f.Issuer, Subject: f.Subject, Audiences: f.Audiences, Pattern: f.SubjectPattern}
 }
 
 // A Fit says which parts of a token are what a federated credential says. The zero
@@ -35,7 +37,7 @@ func (f Fit) Whole() bool { return f.Issuer && f.Subject && f.Audience }
 func (w ForeignWant) Compare(issuer, subject, audience string) Fit {
 	return Fit{
 		Issuer:   issuer != "" && w.Issuer == issuer,
-		Subject:  subject != "" && w.Subject == subject,
+		Subject:  subject != "" && (w.Subject == subject || w.Pattern.Matches(subject)),
 		Audience: audience != "" && slices.Contains(w.Audiences, audience),
 	}
 }

@@ -28,14 +28,28 @@ type federatedBody struct {
 
 type federatedProperties struct {
 	Issuer    string   `json:"issuer"`
-	Subject   string   `json:"subject"`
+	Subject   string   `json:"subject,omitzero"`
 	Audiences []string `json:"audiences"`
+	// ClaimsMatchingExpression is in the place of the subject for many subjects.
+	ClaimsMatchingExpression expression `json:"claimsMatchingExpression,omitzero"`
+}
+
+type expression struct {
+	Value           string `json:"value"`
+	LanguageVersion int    `json:"languageVersion"`
+}
+
+func expressionOf(p directory.SubjectPattern) expression {
+	if p == "" {
+		return expression{}
+	}
+	return expression{p.Expression(), 1}
 }
 
 func (s *session) federatedBody(m directory.ManagedIdentity, f directory.FederatedCredential) federatedBody {
 	return federatedBody{
 		ID: s.spell(m.Resource) + "/federatedIdentityCredentials/" + f.Name, Name: f.Name, Type: federatedType,
-		Properties: federatedProperties{f.Issuer, f.Subject, some(f.Audiences)},
+		Properties: federatedProperties{f.Issuer, f.Subject, some(f.Audiences), expressionOf(f.SubjectPattern)},
 	}
 }
 
@@ -121,6 +135,14 @@ func putFederated(s *session, r *request) (answer, error) {
 		return bad("Federated Identity Credential from HTTP body has empty properties")
 	}
 	next.Issuer, next.Subject, next.Audiences = in.Properties.Issuer, in.Properties.Subject, in.Properties.Audiences
+	if x := in.Properties.ClaimsMatchingExpression; x != (expression{}) {
+		if x.LanguageVersion != 1 {
+			return bad("The language version of a claims matching expression is 1.")
+		}
+		if next.SubjectPattern, err = directory.ParseExpression(x.Value); err != nil {
+			return answer{}, err
+		}
+	}
 	switch {
 	case !federatedName.MatchString(next.Name):
 		return bad("Federated Identity Credential name '%s' is invalid.", serve.Printable(r.name, 130))
@@ -136,7 +158,7 @@ func putFederated(s *session, r *request) (answer, error) {
 		return answer{}, err
 	}
 	for _, other := range s.est.FederatedCredentials(m.ClientID) {
-		if other.Name != next.Name && other.Issuer == next.Issuer && other.Subject == next.Subject {
+		if other.Name != next.Name && other.SameTrust(next) {
 			return bad("Issuer and subject combination already exists for this Managed Identity.")
 		}
 	}

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"net/http"
@@ -24,10 +25,21 @@ type federatedBody struct {
 	Subject     string       `json:"subject"`
 	Audiences   []string     `json:"audiences"`
 	Description any          `json:"description"`
+	// Expression is in the place of the subject for many subjects.
+	Expression *expression `json:"claimsMatchingExpression,omitzero"`
+}
+
+type expression struct {
+	Value           string `json:"value"`
+	LanguageVersion int    `json:"languageVersion"`
 }
 
 func federatedOf(f directory.FederatedCredential) federatedBody {
-	return federatedBody{ID: federatedID(f), Name: f.Name, Issuer: f.Issuer, Subject: f.Subject, Audiences: f.Audiences, Description: orNull(f.Description)}
+	shown := federatedBody{ID: federatedID(f), Name: f.Name, Issuer: f.Issuer, Subject: f.Subject, Audiences: f.Audiences, Description: orNull(f.Description)}
+	if f.SubjectPattern != "" {
+		shown.Expression = &expression{f.SubjectPattern.Expression(), 1}
+	}
+	return shown
 }
 
 // federatedID makes an id of version 8 (RFC 9562, section 5.8) of what names a credential.
@@ -96,6 +108,7 @@ func (b *body) trust() func(*directory.FederatedCredential) {
 	issuer, hasIssuer := b.text("issuer")
 	subject, hasSubject := b.text("subject")
 	audiences, hasAudiences := b.list("audiences")
+	pattern, hasPattern := b.pattern()
 	_, hasDescription := b.members["description"]
 	description, _ := b.text("description")
 	return func(f *directory.FederatedCredential) {
@@ -105,6 +118,9 @@ func (b *body) trust() func(*directory.FederatedCredential) {
 		if hasSubject {
 			f.Subject = subject
 		}
+		if hasPattern {
+			f.SubjectPattern = pattern
+		}
 		if hasAudiences {
 			f.Audiences = audiences
 		}
@@ -112,6 +128,26 @@ func (b *body) trust() func(*directory.FederatedCredential) {
 			f.Description = description
 		}
 	}
+}
+
+// pattern reads the expression that is in the place of a subject.
+func (b *body) pattern() (directory.SubjectPattern, bool) {
+	in := b.nested("claimsMatchingExpression")
+	if in == nil {
+		return "", false
+	}
+	value, _ := in.text("value")
+	version := 0
+	in.take("languageVersion", &version, "a number")
+	err := in.done()
+	if err == nil && version != 1 {
+		err = bad("The languageVersion of a claimsMatchingExpression is 1.")
+	}
+	p, parseErr := directory.ParseExpression(value)
+	if err = cmp.Or(err, parseErr); err != nil && b.err == nil {
+		b.err = err
+	}
+	return p, err == nil
 }
 
 // trusted returns the op that writes a credential, if the caller may and if it is
@@ -134,7 +170,7 @@ func (d *Door) trusted(s *session, old *directory.FederatedCredential, next dire
 		}
 	}
 	for _, f := range s.est.FederatedCredentials(next.Owner) {
-		if f.Name != next.Name && f.Issuer == next.Issuer && f.Subject == next.Subject {
+		if f.Name != next.Name && f.SameTrust(next) {
 			return nil, serve.Refuse(http.StatusConflict, "Request_MultipleObjectsWithSameKeyValue",
 				"FederatedIdentityCredential with issuer and subject of this one already exists: '"+f.Name+"'.")
 		}

@@ -426,3 +426,43 @@ func TestATokenOfThisHouseAsAssertion(t *testing.T) {
 		t.Error("the house was asked for its own keys by way of the network")
 	}
 }
+
+// One credential with a pattern serves every service account of a namespace, and
+// only where the tenant allows that.
+func TestPatternsOfSubjects(t *testing.T) { // FED-02
+	t.Parallel()
+	w := newWorld(t)
+	many := workloadCredential
+	many.Subject, many.SubjectPattern = "", "system:serviceaccount:web:*"
+	w.commit(workload, many)
+	kube := w.foreigner(token.RS256, clusterIssuer)
+	ask := func(subject string) int {
+		r := w.post(tokenPath(tenantA.ID.String()), exchangeForm(workload.ClientID.String(), kube.token(map[string]any{"sub": subject})))
+		if r.Status == http.StatusOK {
+			if c := w.verify(r.Access, "https://vault.azure.net"); c.ObjectID != workload.ID {
+				t.Errorf("%s got a token of %s", subject, c.ObjectID)
+			}
+		}
+		return r.Status
+	}
+	if got := ask(account); got != http.StatusUnauthorized {
+		t.Errorf("a tenant that does not allow patterns: %d", got)
+	}
+	allows := tenantA
+	allows.AllowSubjectPatterns = true
+	w.commit(allows)
+	for i := range 1000 {
+		if got := ask(fmt.Sprintf("system:serviceaccount:web:sa-%d", i)); got != http.StatusOK {
+			t.Fatalf("service account %d: %d", i, got)
+		}
+	}
+	for _, other := range []string{"system:serviceaccount:web2:frontend", "system:serviceaccount:we:frontend", "system:serviceaccount:web:a:b", "system:serviceaccount:WEB:frontend", "system:node:web:frontend", "*"} {
+		if got := ask(other); got != http.StatusUnauthorized {
+			t.Errorf("%s: %d", other, got)
+		}
+	}
+	w.commit(tenantA)
+	if got := ask(account); got != http.StatusUnauthorized {
+		t.Errorf("a tenant that allows patterns no more: %d", got)
+	}
+}
