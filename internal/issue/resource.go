@@ -24,6 +24,10 @@ var (
 	Graph = app("00000003-0000-0000-c000-000000000000")
 	// KeyVault is the resource behind https://vault.azure.net.
 	KeyVault = app("cfa8b339-82a2-471a-a3c9-0fc0be7a4093")
+	// SQLDatabase and OpenSourceDatabase are Azure SQL Database, and Azure Database for
+	// PostgreSQL and MySQL, which take tokens as passwords.
+	SQLDatabase        = app("022907d3-0f1b-48f7-badc-1ba6abab6d66")
+	OpenSourceDatabase = app("123cd850-d9df-40bd-94d5-c9f07b7fa203")
 	// AccessCheck is the resource behind https://authorization.azure.net, the second
 	// version of checkaccess. What Azure calls it is not published; the id is ours.
 	AccessCheck = app("9a7e5e00-0000-4000-8000-617574687a00")
@@ -70,6 +74,8 @@ var wellKnownResources = []resource{
 	{app: Graph, name: "Microsoft Graph", version: 1, scopes: []string{"Directory.AccessAsUser.All", "User.Read"},
 		uris: []string{"https://graph.microsoft.com"}},
 	{app: KeyVault, name: "Azure Key Vault", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://vault.azure.net"}},
+	{app: SQLDatabase, name: "Azure SQL Database", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://database.windows.net"}},
+	{app: OpenSourceDatabase, name: "Azure OSSRDBMS Database", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://ossrdbms-aad.database.windows.net"}},
 	{app: AccessCheck, name: "Azure Authorization", version: 1, uris: []string{"https://authorization.azure.net"}},
 	{app: TokenExchange, name: "AAD Token Exchange Endpoint", version: 2, uris: []string{exchangeAudience}},
 	{app: Management, name: "Gatehouse", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"api://gatehouse"}},
