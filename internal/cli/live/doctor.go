@@ -30,6 +30,8 @@ files. What could not be looked at is "not evaluated", and never right.
 The exit code is 0 when all is right, 1 when something is wrong, 2 when the command
 is, and 3 when nothing is wrong but something could not be evaluated.`,
 		Example: `  gatehouse doctor AADSTS700213
+  gatehouse doctor pod shop/web-7c9d --cluster aks-1
+  gatehouse doctor sa shop/web --cluster aks-1
   gatehouse doctor token - < token.txt
   gatehouse doctor token token.txt --estate ./teknews -o json`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeCodes,
@@ -40,7 +42,7 @@ is, and 3 when nothing is wrong but something could not be evaluated.`,
 			return tellCode(cmd, env, args[0])
 		}),
 	}
-	cmd.AddCommand(newDoctorToken(env))
+	cmd.AddCommand(newDoctorPod(env), newDoctorAccount(env), newDoctorToken(env))
 	return cmd
 }
 

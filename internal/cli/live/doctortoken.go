@@ -3,10 +3,8 @@ package live
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -134,7 +132,7 @@ func (k known) houseKeys(ctx context.Context, tenant directory.TenantID) doctor.
 	if k.house == nil {
 		return doctor.Unknown[token.ForeignKeys](offline)
 	}
-	text, err := get(ctx, k.house.HTTP, k.url+"/"+tenant.String()+"/discovery/v2.0/keys")
+	text, _, err := get(ctx, k.house.HTTP, k.url+"/"+tenant.String()+"/discovery/v2.0/keys")
 	if err != nil {
 		return doctor.Unknown[token.ForeignKeys]("%v", err)
 	}
@@ -178,23 +176,4 @@ func (k known) takers(audiences []string) []string {
 		}
 	}
 	return slices.Compact(names)
-}
-
-// maxDocument bounds what is read of an answer, in bytes.
-const maxDocument = 1 << 20
-
-func get(ctx context.Context, hc *http.Client, url string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := hc.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", url, res.Status)
-	}
-	return io.ReadAll(io.LimitReader(res.Body, maxDocument))
 }

@@ -1,7 +1,11 @@
 package live
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,4 +33,29 @@ func facts(env *cli.Env, pairs ...string) {
 			fmt.Fprintf(env.Stdout, "%-*s   %s\n", wide, pairs[i], pairs[i+1])
 		}
 	}
+}
+
+// maxDocument bounds what is read of an answer, in bytes.
+const maxDocument = 1 << 20
+
+// get reads a document, and what the time was where it came from, to a second.
+func get(ctx context.Context, hc *http.Client, url string) (text []byte, at time.Time, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	res, err := hc.Do(req)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, time.Time{}, fmt.Errorf("%s answers %s", url, res.Status)
+	}
+	at, err = http.ParseTime(res.Header.Get("Date"))
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("%s does not say what time it is", url)
+	}
+	text, err = io.ReadAll(io.LimitReader(res.Body, maxDocument))
+	return text, at, err
 }

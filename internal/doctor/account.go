@@ -1,0 +1,104 @@
+package doctor
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/gatehouse-io/gatehouse/internal/inject"
+)
+
+// An Account is what is known of a service account.
+type Account struct {
+	Namespace, Name string
+	// Object is the service account; nil if there is none.
+	Object  Known[*corev1.ServiceAccount]
+	Cluster Cluster
+	Estate  Estate
+}
+
+func (a Account) subject() string { return accountPrefix + a.Namespace + ":" + a.Name }
+
+// presented is what a token of the account says.
+func (a Account) presented(audience Known[string]) Presented {
+	return Presented{Issuer: a.Cluster.Issuer, Subject: Know(a.subject()), Audience: audience}
+}
+
+// annotate is the command that names an identity in the account.
+func (a Account) annotate(client string) string {
+	return fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", quote(a.Name), quote(a.Namespace), inject.ClientIDAnnotation, client)
+}
+
+// ExamineAccount says whether pods of a service account can get tokens.
+func ExamineAccount(a Account) []Finding {
+	f := &findings{about: fmt.Sprintf("service account %s/%s", a.Namespace, a.Name)}
+	sa, known := a.Object.Get()
+	switch {
+	case !known:
+		f.unseen("service-account", "the service account could not be read: %s", a.Object.Why())
+		return f.all
+	case sa == nil:
+		f.wrong("service-account", fmt.Sprintf("kubectl create serviceaccount %s -n %s", quote(a.Name), quote(a.Namespace)), "there is no such service account")
+		return f.all
+	}
+	f.right("service-account", "the service account exists")
+	if value, labelled := sa.Labels[inject.UseLabel]; labelled {
+		f.add(Finding{Check: "label-place", Verdict: Wrong, What: "the label " + inject.UseLabel + " is on the service account, where nobody looks; it belongs on the pod", Got: value,
+			Fix: fmt.Sprintf("kubectl label serviceaccount %s -n %s %s-\n%s", quote(a.Name), quote(a.Namespace), inject.UseLabel, podLabel)})
+	}
+	client := sa.Annotations[inject.ClientIDAnnotation]
+	if client == "" {
+		fix, what := a.annotate("CLIENT_ID"), "the service account names no identity"
+		if of, ok := a.trustedBy(); ok {
+			fix = a.annotate(of.Client.String())
+			what += "; " + of.String() + " trusts it"
+		}
+		f.add(Finding{Check: "client-id", Verdict: Wrong, What: what, Fix: fix})
+		return f.all
+	}
+	f.all = append(f.all, a.identity(client, sa.Annotations[inject.TenantIDAnnotation], Know(Exchange))...)
+	return f.all
+}
+
+// podLabel is what the template of a pod must have.
+const podLabel = `metadata: {labels: {` + inject.UseLabel + `: "true"}}`
+
+// identity says whether the identity that is asked for is there and trusts the
+// account. tenant is the one that is asked in; "" if that is not said.
+func (a Account) identity(client, tenant string, audience Known[string]) []Finding {
+	f := &findings{about: fmt.Sprintf("service account %s/%s", a.Namespace, a.Name)}
+	i, ok := a.Estate.client(f, client, a.annotateTrusted())
+	if !ok {
+		return f.all
+	}
+	if tenant != "" && tenant != i.Tenant.String() {
+		f.add(Finding{Check: "tenant", Verdict: Wrong, What: "the token is asked for in another tenant than the identity's", Got: tenant, Want: i.Tenant.String(), Differ: Compare(tenant, i.Tenant.String()),
+			Fix: fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", quote(a.Name), quote(a.Namespace), inject.TenantIDAnnotation, i.Tenant)})
+	}
+	creds, unread := a.Estate.credentials(i)
+	f.all = append(f.all, Trust(a.presented(audience), creds, i, unread, true)...)
+	return f.all
+}
+
+// trustedBy is the one identity that trusts the account.
+func (a Account) trustedBy() (found Identity, ok bool) {
+	for _, i := range a.Estate.identities() {
+		for _, c := range a.Estate.FederatedCredentials(i.Client) {
+			if c.Subject != a.subject() || found.Client == i.Client {
+				continue
+			}
+			if ok {
+				return Identity{}, false
+			}
+			found, ok = i, true
+		}
+	}
+	return found, ok
+}
+
+func (a Account) annotateTrusted() string {
+	if i, ok := a.trustedBy(); ok {
+		return a.annotate(i.Client.String())
+	}
+	return a.annotate("CLIENT_ID")
+}
