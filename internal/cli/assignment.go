@@ -24,6 +24,11 @@ func newAssignment(env *Env, o *options) *cobra.Command {
 }
 
 func assignmentRow(est *estate.Snapshot, a azurerbac.Assignment, now time.Time) row {
+	return grantRow(est, a, a.ID.String(), a, now)
+}
+
+// grantRow shows who has what where, by an assignment.
+func grantRow(est *estate.Snapshot, rec record.Record, id string, a azurerbac.Assignment, now time.Time) row {
 	who := a.Principal.String()
 	if p, ok := est.Principal(a.Principal); ok {
 		who = p.Name
@@ -38,7 +43,7 @@ func assignmentRow(est *estate.Snapshot, a azurerbac.Assignment, now time.Time) 
 	if a.Condition != "" {
 		state += ", under a condition"
 	}
-	return row{a, a.ID.String(), []string{who, roleName(est, a.Role), place(est, a.Scope.String()), state, a.ID.String(), a.Scope.String()}}
+	return row{rec, id, []string{who, roleName(est, a.Role), place(est, a.Scope.String()), state, id, a.Scope.String()}}
 }
 
 // where are the flags that name a place.
@@ -113,12 +118,17 @@ func assignmentList(env *Env, o *options) *cobra.Command {
 			return o.list(env, "assignment", []string{"PRINCIPAL", "ROLE", "PLACE", "STATE", "ID", "(SCOPE)"}, rows)
 		}),
 	}
-	cmd.Flags().StringVar(&who, "principal", "", "`who` holds it, also through groups")
-	cmd.Flags().StringVar(&role, "role", "", "name or id of the `role`")
+	filterFlags(cmd, env, o, &who, &role, &p)
+	return cmd
+}
+
+// filterFlags are the flags of a list that shows some.
+func filterFlags(cmd *cobra.Command, env *Env, o *options, who, role *string, p *where) {
+	cmd.Flags().StringVar(who, "principal", "", "`who` holds it, also through groups")
+	cmd.Flags().StringVar(role, "role", "", "name or id of the `role`")
 	completeFlag(cmd, env, o, "principal", principals)
 	completeFlag(cmd, env, o, "role", roles)
 	p.flags(cmd, env, o)
-	return cmd
 }
 
 func assignmentFilter(est *estate.Snapshot, who, role string, p *where) (func(azurerbac.Assignment) bool, error) {
@@ -191,11 +201,58 @@ func findAssignment(est *estate.Snapshot, text string) (azurerbac.Assignment, er
 	return a.Assignment, nil
 }
 
+// grantFlags are the flags that say who gets which role where, and when.
+type grantFlags struct {
+	where
+	who, role, condition, from, until string
+	last                              time.Duration
+}
+
+func (g *grantFlags) flags(cmd *cobra.Command, env *Env, o *options) {
+	g.where.flags(cmd, env, o)
+	f := cmd.Flags()
+	f.StringVar(&g.who, "principal", "", "`who` gets it")
+	f.StringVar(&g.role, "role", "", "name or id of the `role`")
+	f.StringVar(&g.condition, "condition", "", "`condition` under which it grants")
+	f.StringVar(&g.from, "from", "", "`time` at which it begins")
+	f.StringVar(&g.until, "until", "", "`time` at which it ends")
+	f.DurationVar(&g.last, "for", 0, "how long it lasts from now, or from --from, such as 10m")
+	cmd.MarkFlagsMutuallyExclusive("until", "for")
+	completeFlag(cmd, env, o, "principal", principals)
+	completeFlag(cmd, env, o, "role", roles)
+}
+
+// read returns what the flags say as a role assignment without an id, and the name of
+// who gets it.
+func (g *grantFlags) read(est *estate.Snapshot, now time.Time) (a azurerbac.Assignment, who string, err error) {
+	if g.who == "" || g.role == "" {
+		return a, "", usage("say who and which role, with --principal and --role")
+	}
+	pr, err := findPrincipal(est, g.who)
+	if err != nil {
+		return a, "", err
+	}
+	r, err := findRole(est, g.role)
+	if err != nil {
+		return a, "", err
+	}
+	if a.Scope, err = g.where.read(est); err != nil {
+		return a, "", err
+	}
+	if a.Scope.IsZero() {
+		return a, "", usage("say where, with --scope or --cluster")
+	}
+	if err := timeWindow(&a, now, g.from, g.until, g.last); err != nil {
+		return a, "", err
+	}
+	a.Principal, a.Role, a.Condition = pr.ID, r.ID, g.condition
+	return a.WithDefaults(), pr.Name, nil
+}
+
 func assignmentCreate(env *Env, o *options) *cobra.Command {
 	var c change
-	var p where
-	var who, role, condition, description, from, until string
-	var last time.Duration
+	var g grantFlags
+	var description string
 	cmd := &cobra.Command{
 		Use: "create", Short: "Give somebody a role at a place (on a server)",
 		Example: `  gatehouse assignment create --role "Azure Kubernetes Service RBAC Reader" --principal faye@teknews.cloud --cluster aks-1 -n dev
@@ -203,49 +260,21 @@ func assignmentCreate(env *Env, o *options) *cobra.Command {
 		Args: exactly(),
 		RunE: run(func(ctx context.Context, _ []string) error {
 			return c.commit(ctx, env, o, "gatehouse assignment create", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				a := azurerbac.Assignment{Condition: condition, Description: description}
-				if who == "" || role == "" {
-					return nil, "", usage("say who and which role, with --principal and --role")
-				}
-				pr, err := findPrincipal(est, who)
+				a, who, err := g.read(est, env.Now())
 				if err != nil {
 					return nil, "", err
 				}
-				r, err := findRole(est, role)
-				if err != nil {
-					return nil, "", err
-				}
-				if a.Scope, err = p.read(est); err != nil {
-					return nil, "", err
-				}
-				if a.Scope.IsZero() {
-					return nil, "", usage("say where, with --scope or --cluster")
-				}
-				if err := timeWindow(&a, env.Now(), from, until, last); err != nil {
-					return nil, "", err
-				}
-				a.ID, a.Principal, a.Role = azurerbac.NewAssignmentID(), pr.ID, r.ID
-				a = a.WithDefaults()
+				a.ID, a.Description = azurerbac.NewAssignmentID(), description
 				if err := a.Validate(); err != nil {
 					return nil, "", usage("%w", err)
 				}
-				return []estate.Op{{Put: a}}, fmt.Sprintf("role %q at %s given to %s as %s", r.RoleName, place(est, a.Scope.String()), pr.Name, a.ID), nil
+				return []estate.Op{{Put: a}}, fmt.Sprintf("role %q at %s given to %s as %s", roleName(est, a.Role), place(est, a.Scope.String()), who, a.ID), nil
 			})
 		}),
 	}
 	c.flags(cmd)
-	p.flags(cmd, env, o)
-	f := cmd.Flags()
-	f.StringVar(&who, "principal", "", "`who` gets it")
-	f.StringVar(&role, "role", "", "name or id of the `role`")
-	f.StringVar(&condition, "condition", "", "`condition` under which it grants")
-	f.StringVar(&description, "description", "", "`text` about it")
-	f.StringVar(&from, "from", "", "`time` at which it begins to grant")
-	f.StringVar(&until, "until", "", "`time` at which it ends")
-	f.DurationVar(&last, "for", 0, "how long it grants from now, or from --from, such as 10m")
-	cmd.MarkFlagsMutuallyExclusive("until", "for")
-	completeFlag(cmd, env, o, "principal", principals)
-	completeFlag(cmd, env, o, "role", roles)
+	g.flags(cmd, env, o)
+	cmd.Flags().StringVar(&description, "description", "", "`text` about it")
 	return cmd
 }
 

@@ -191,7 +191,7 @@ func newRoot(env *Env) *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: questions, Title: "Questions:"}, &cobra.Group{ID: things, Title: "Things:"}, &cobra.Group{ID: files, Title: "Estate files:"})
 	root.AddCommand(
 		newCanI(env, o), newWhy(env, o), newWhoCan(env, o), newWhatCan(env, o),
-		newUser(env, o), newGroup(env, o), newRole(env, o), newAssignment(env, o), newDirectoryRole(env, o), newOwner(env, o), newCluster(env, o),
+		newUser(env, o), newGroup(env, o), newRole(env, o), newAssignment(env, o), newEligibility(env, o), newDirectoryRole(env, o), newOwner(env, o), newCluster(env, o),
 		newExport(env, o), newApply(env, o), newSample(env),
 		newVersion(env, o),
 	)

@@ -115,6 +115,41 @@ func TestAzManagesIdentities(t *testing.T) {
 	})
 }
 
+// Somebody is made eligible, activates by az rest what he is eligible for, and does
+// with az what it lets him do.
+func TestAzActivatesARole(t *testing.T) {
+	t.Parallel()
+	house := azure.Shared(t, azure.Options{})
+	admin, jet := house.Desk(t), house.Desk(t)
+	admin.LoginOperator(t)
+	jet.Login(t, "jet@teknews.cloud")
+	script(t, admin, map[string]string{}, []command{{line: `group create -n activation -l westeurope -o none`}})
+	at := "/subscriptions/" + subscription + "/resourceGroups/activation"
+	ask := func(desk *azure.Desk, kind, name, typ, duration string) azure.Result {
+		body := `{"properties":{"principalId":"` + jetID + `","roleDefinitionId":"/subscriptions/` + subscription + `/providers/Microsoft.Authorization/roleDefinitions/acdd72a7-3385-48ef-bd42-f606fba81ae7",` +
+			`"requestType":"` + typ + `","justification":"incident 42","scheduleInfo":{"expiration":{"type":"AfterDuration","duration":"` + duration + `"}}}}`
+		return desk.Run(t, "az", "rest", "--method", "put", "--url", at+"/providers/Microsoft.Authorization/"+kind+"/22220000-0000-4000-8000-00000000000"+name+"?api-version=2020-10-01",
+			"--body", body, "--query", "properties.status", "-o", "tsv")
+	}
+	want := func(step string, got azure.Result, code int, has string) {
+		t.Helper()
+		if got.Code != code || !strings.Contains(got.Out+got.Err, has) {
+			t.Fatalf("%s: exit code %d, want %d and %q\n%s%s", step, got.Code, code, has, got.Out, got.Err)
+		}
+	}
+	want("before", jet.Run(t, "az", "group", "show", "-n", "activation"), 1, "AuthorizationFailed")
+	want("too early", ask(jet, "roleAssignmentScheduleRequests", "1", "SelfActivate", "PT1H"), 1, "EligibilityRule")
+	want("eligible", ask(admin, "roleEligibilityScheduleRequests", "2", "AdminAssign", "P30D"), 0, "Provisioned")
+	want("still nothing", jet.Run(t, "az", "group", "show", "-n", "activation"), 1, "AuthorizationFailed")
+	want("too long", ask(jet, "roleAssignmentScheduleRequests", "3", "SelfActivate", "PT9H"), 1, "ExpirationRule")
+	want("active", ask(jet, "roleAssignmentScheduleRequests", "3", "SelfActivate", "PT1H"), 0, "Provisioned")
+	want("the group", jet.Run(t, "az", "group", "show", "-n", "activation", "--query", "location", "-o", "tsv"), 0, "westeurope")
+	want("an assignment like others", admin.Run(t, "az", "role", "assignment", "list", "--assignee", "jet@teknews.cloud", "--scope", at, "--query", "[].roleDefinitionName", "-o", "tsv"), 0, "Reader")
+	want("taken away", ask(admin, "roleEligibilityScheduleRequests", "4", "AdminRemove", "P30D"), 0, "Revoked")
+	want("afterwards", jet.Run(t, "az", "group", "show", "-n", "activation"), 1, "AuthorizationFailed")
+	script(t, admin, map[string]string{}, []command{{line: `group delete -n activation --yes`}})
+}
+
 func TestAzManagesRoles(t *testing.T) {
 	t.Parallel()
 	house := azure.Shared(t, azure.Options{})

@@ -119,6 +119,28 @@ func TestTheSDKForGoAssignsRoles(t *testing.T) {
 		"deny assignments: 0")
 }
 
+func TestTheSDKForGoActivatesARole(t *testing.T) {
+	t.Parallel()
+	desk := azure.Shared(t, azure.Options{}).Desk(t)
+	asOperator(desk)
+	settings(desk, "SDK_USER=faye@teknews.cloud", "SDK_PASSWORD="+desk.House.Password, "SDK_NAME1=11110000-0000-4000-8000-0000000000a1",
+		"SDK_NAME2=11110000-0000-4000-8000-0000000000a2", "SDK_NAME3=11110000-0000-4000-8000-0000000000a3", "SDK_NAME4=11110000-0000-4000-8000-0000000000a4")
+	play(t, desk, "eligibility", map[string][]string{"armauthorization": {
+		"RoleManagementPolicyAssignmentsClient.NewListForScopePager", "RoleManagementPoliciesClient.Update", "RoleEligibilityScheduleRequestsClient.Create",
+		"RoleEligibilityScheduleInstancesClient.NewListForScopePager", "RoleAssignmentScheduleRequestsClient.Create", "RoleAssignmentScheduleInstancesClient.NewListForScopePager",
+		"RoleAssignmentSchedulesClient.NewListForScopePager",
+	}},
+		"an activation ends within PT2H",
+		"made eligible: Provisioned, User",
+		"eligible for: Contributor",
+		"SelfActivate for PT3H: 400 RoleAssignmentRequestPolicyValidationFailed",
+		"SelfActivate for PT1H: Provisioned",
+		"SelfActivate for PT1H: 400 RoleAssignmentExists",
+		"active: Activated, from an eligibility: true",
+		"SelfDeactivate for : 400 ActiveDurationTooShort",
+		"left of it: 0")
+}
+
 func TestTheSDKForGoIsToldWhyItIsRefused(t *testing.T) { // AZ-14
 	t.Parallel()
 	desk := azure.Shared(t, azure.Options{}).Desk(t)

@@ -7,6 +7,7 @@
 package arm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -212,6 +213,7 @@ type answer struct {
 	ops    []estate.Op
 	of     record.Key // the record that the answer shows, whose entity tag it has; may be zero
 	etag   string     // worked out from of
+	why    string     // for the audit trail; "" says only through which door it came
 
 	private []store.PrivateOp // made together with ops
 	header  http.Header       // beside what every answer has
@@ -272,7 +274,7 @@ func (s *session) ask(r *request, do handler) (answer, error) {
 func (d *Door) commit(ctx context.Context, s *session, r *request, do handler, out *answer) error {
 	was := *s
 	rev, err := d.conf.State.Commit(ctx, store.Change{
-		By: s.caller.ID, Why: "Azure Resource Manager API", Ops: out.ops, Private: out.private, Base: s.est,
+		By: s.caller.ID, Why: cmp.Or(out.why, "Azure Resource Manager API"), Ops: out.ops, Private: out.private, Base: s.est,
 		Check: func(now *estate.Snapshot) error {
 			if now.Revision() == was.est.Revision() {
 				return nil

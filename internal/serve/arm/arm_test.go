@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,12 +58,24 @@ type house struct {
 	server *servetest.Server
 	client *http.Client
 	key    token.SigningKey
+	// ahead is how far the house's clock, and that of its store, is before the machine's.
+	ahead atomic.Int64
 }
+
+func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
+
+// later moves the clock.
+func (h *house) later(d time.Duration) { h.ahead.Add(int64(d)) }
 
 // late is a store in which something else can come first.
 type late struct {
 	*store.Store
 	first func()
+	ahead *atomic.Int64
+}
+
+func (l *late) Fresh(now time.Time) error {
+	return l.Store.Fresh(now.Add(-time.Duration(l.ahead.Load())))
 }
 
 func (l *late) Commit(ctx context.Context, c store.Change) (int64, error) {
@@ -91,6 +104,7 @@ func newHouseOn(t testing.TB, kv store.KV, change ...func(*arm.Config)) *house {
 	}
 	t.Cleanup(func() { st.Close() })
 	h := &house{t: t, store: st, state: &late{Store: st}}
+	h.state.ahead = &h.ahead
 	var records []record.Record
 	for r := range servetest.NewWorld(t).Current().Records() {
 		records = append(records, r)
@@ -113,7 +127,7 @@ func newHouseOn(t testing.TB, kv store.KV, change ...func(*arm.Config)) *house {
 		give(6, scope.MustParse("/providers/Microsoft.Foo/bars/b"), alien, owner),
 	)...)
 	now := time.Now()
-	if h.key, err = token.GenerateKey(servetest.Tenant, token.AccessToken, token.ES256, now.Add(-time.Hour), now.Add(24*time.Hour)); err != nil {
+	if h.key, err = token.GenerateKey(servetest.Tenant, token.AccessToken, token.ES256, now.Add(-time.Hour), now.Add(400*24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	set, err := token.NewKeySet(h.key.Key)
@@ -121,7 +135,7 @@ func newHouseOn(t testing.TB, kv store.KV, change ...func(*arm.Config)) *house {
 		t.Fatal(err)
 	}
 	conf := arm.Config{
-		State: h.state, Keys: func() token.KeySet { return set }, Base: "https://management.azure.com/",
+		State: h.state, Keys: func() token.KeySet { return set }, Base: "https://management.azure.com/", Now: h.now,
 		Issuers: func(t directory.TenantID) []string { return []string{issuer(t)} },
 	}
 	for _, c := range change {
@@ -149,7 +163,7 @@ func (h *house) put(records ...record.Record) {
 
 func (h *house) token(who principal.ID, audience string) string {
 	h.t.Helper()
-	now := time.Now().Truncate(time.Second)
+	now := h.now().Truncate(time.Second)
 	raw, err := token.Sign(h.key, token.Claims{
 		Version: token.V1, Use: token.AccessToken, Issuer: issuer(servetest.Tenant), Audience: audience,
 		Subject: "s", Tenant: servetest.Tenant, ObjectID: who, ID: "u", IssuedAt: now, NotBefore: now, Expires: now.Add(time.Hour),

@@ -2,7 +2,6 @@ package arm
 
 import (
 	"fmt"
-	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -74,14 +73,7 @@ func (s *session) assignmentBody(from scope.Scope, a azurerbac.Assignment) assig
 // that all tenants share, that is told by whom it is for or, when he is gone, by
 // who made it.
 func (s *session) hasAssignment(a azurerbac.Assignment) bool {
-	if !shared(a.Scope) {
-		return s.ours(a.Scope)
-	}
-	p, ok := s.est.Principal(a.Principal)
-	if !ok {
-		p, ok = s.est.Principal(a.CreatedBy)
-	}
-	return ok && p.Tenant == s.tenant
+	return s.ofTenant(a.Scope, a.Principal, a.CreatedBy)
 }
 
 func listAssignments(s *session, r *request) (answer, error) {
@@ -101,11 +93,11 @@ func listAssignments(s *session, r *request) (answer, error) {
 		return s.page(r, nil)
 	}
 	var rows []row
-	for place, list := range s.candidates(r.at, only, limited, notBelow) {
-		everybodys := shared(place)
-		if !everybodys && !s.ours(place) || !s.above(place, r.at) && (notBelow || !s.above(r.at, place) || !s.may(assignmentType+"/read", place)) {
+	for place, list := range candidates(s, s.assignments(), r.at, only, limited, notBelow) {
+		if !s.shows(place, r.at, notBelow, func(at scope.Scope) bool { return s.may(assignmentType+"/read", at) }) {
 			continue
 		}
+		everybodys := shared(place)
 		for _, a := range list {
 			if !everybodys || s.hasAssignment(a.Assignment) {
 				rows = append(rows, row{a.ID.String(), func() any { return s.assignmentBody(r.at, a.Assignment) }})
@@ -115,29 +107,8 @@ func listAssignments(s *session, r *request) (answer, error) {
 	return s.page(r, rows)
 }
 
-// candidates yields the assignments that a list may have to show, place by place,
-// by the index that names the fewest.
-func (s *session) candidates(at scope.Scope, only map[principal.ID]bool, limited, notBelow bool) iter.Seq2[scope.Scope, []*estate.Assigned] {
-	if !limited && !notBelow {
-		return s.est.AssignmentsBelow(scope.Root)
-	}
-	return func(yield func(scope.Scope, []*estate.Assigned) bool) {
-		if !limited {
-			for place := range s.est.Ancestors(at) {
-				if !yield(place, s.est.AssignmentsAt(place)) {
-					return
-				}
-			}
-			return
-		}
-		for id := range only {
-			for _, a := range s.est.AssignmentsOf(id) {
-				if !yield(a.Scope, []*estate.Assigned{a}) {
-					return
-				}
-			}
-		}
-	}
+func (s *session) assignments() source[*estate.Assigned] {
+	return source[*estate.Assigned]{s.est.AssignmentsBelow, s.est.AssignmentsAt, s.est.AssignmentsOf, func(a *estate.Assigned) scope.Scope { return a.Scope }}
 }
 
 // elsewhere reports whether a request asks for what another tenant has.
@@ -257,7 +228,10 @@ func putAssignment(s *session, r *request) (answer, error) {
 	if exists && before == nil {
 		return answer{}, serve.Refuse(http.StatusBadRequest, "RoleAssignmentUpdateNotPermitted", "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.")
 	}
-	if err := s.fits(r, &next, in); err != nil {
+	if err := s.fits(&next, in.Properties.RoleDefinitionID, in.Properties.PrincipalType); err != nil {
+		return answer{}, err
+	}
+	if err := s.isNew(r, next); err != nil {
 		return answer{}, err
 	}
 	if before != nil && old.Role != next.Role {
@@ -307,14 +281,13 @@ func (in *assignmentInput) read(r *request) (a azurerbac.Assignment, err error) 
 
 // fits checks what an assignment refers to, and fills in what sort of principal it
 // is for.
-func (s *session) fits(r *request, a *azurerbac.Assignment, in assignmentInput) error {
+func (s *session) fits(a *azurerbac.Assignment, roleText, said string) error {
 	if err := s.exists(a.Scope); err != nil {
 		return err
 	}
-	bare := func(id string) string { return strings.ReplaceAll(id, "-", "") }
 	role, ok := s.est.Definition(a.Role)
 	if !ok || !s.hasDefinition(role) {
-		return noDefinition(http.StatusBadRequest, in.Properties.RoleDefinitionID)
+		return noDefinition(http.StatusBadRequest, roleText)
 	}
 	if !s.assignable(role, a.Scope, false) {
 		return serve.Refuse(http.StatusBadRequest, "RoleAssignmentScopeNotAssignableToRoleDefinition", fmt.Sprintf(
@@ -324,7 +297,7 @@ func (s *session) fits(r *request, a *azurerbac.Assignment, in assignmentInput) 
 		return serve.Refuse(http.StatusBadRequest, "RoleAssignmentScopeNotAssignableToRoleDefinition", "A custom role with data actions cannot be assigned at the scope of a management group.")
 	}
 	p, ok := s.est.Principal(a.Principal)
-	if _, arrived := s.law.Principal(a.Principal); !arrived && in.Properties.PrincipalType == "" {
+	if _, arrived := s.law.Principal(a.Principal); !arrived && said == "" {
 		ok = false // what Azure calls a replication delay, being rehearsed
 	}
 	if !ok || p.Tenant != s.tenant {
@@ -332,11 +305,17 @@ func (s *session) fits(r *request, a *azurerbac.Assignment, in assignmentInput) 
 			"Principal %s does not exist in the directory %s. Check that you have the correct principal ID. If you are creating this principal and then immediately assigning a role, this error might be related to a replication delay. In this case, set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group. See https://aka.ms/docs-principaltype",
 			bare(a.Principal.String()), s.tenant))
 	}
-	if said := in.Properties.PrincipalType; said != "" && !strings.EqualFold(said, p.Kind.AzureType()) {
+	if said != "" && !strings.EqualFold(said, p.Kind.AzureType()) {
 		return serve.Refuse(http.StatusBadRequest, "UnmatchedPrincipalType", fmt.Sprintf(
 			"The PrincipalId '%s' has type '%s', which is different from specified PrinciaplType '%s'.", bare(a.Principal.String()), p.Kind.AzureType(), serve.Printable(said, 40)))
 	}
 	a.PrincipalType = p.Kind
+	return nil
+}
+
+// isNew refuses an assignment that is there already under another name, and one too
+// many.
+func (s *session) isNew(r *request, a azurerbac.Assignment) error {
 	for _, other := range s.est.AssignmentsOf(a.Principal) {
 		if other.ID != a.ID && other.Scope == a.Scope && other.Role == a.Role {
 			text := "The role assignment already exists."
@@ -346,8 +325,11 @@ func (s *session) fits(r *request, a *azurerbac.Assignment, in assignmentInput) 
 			return serve.Refuse(http.StatusConflict, "RoleAssignmentExists", text)
 		}
 	}
-	return serve.WithinLimits(s.est, *a, s.now)
+	return serve.WithinLimits(s.est, a, s.now)
 }
+
+// bare is an id as some messages of Azure write it.
+func bare(id string) string { return strings.ReplaceAll(id, "-", "") }
 
 func hasData(role *azurerbac.Role) bool {
 	return slices.ContainsFunc(role.Definition.Permissions, func(p azurerbac.Permission) bool { return len(p.DataActions) > 0 })

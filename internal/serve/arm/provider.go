@@ -77,6 +77,7 @@ func namespacesOf(ops []azurerbac.Operation, types map[string]otherType) map[str
 	kept := []string{
 		"Microsoft.ContainerService/managedClusters", identityType, federatedType, "Microsoft.ManagedIdentity/identities",
 		"Microsoft.Resources/subscriptions", groupType, "Microsoft.Management/managementGroups",
+		eligibilityRequestType, eligibilityScheduleType, eligibilityInstanceType, assignmentRequestType, assignmentScheduleType, assignmentInstanceType, policyType, policyAssignmentType,
 		assignmentType, definitionType, denyType, authorization + "/permissions", authorization + "/providerOperations",
 	}
 	for _, t := range types {

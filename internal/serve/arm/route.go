@@ -58,7 +58,7 @@ var extensions = newShapes(map[string]kind{
 	"|microsoft.authorization/permissions":       permissions,
 	"|microsoft.authorization/checkaccess":       checkAccess,
 	"|microsoft.managedidentity/identities/*":    systemIdentity,
-})
+}, pimExtensions)
 
 // coreShapes are the paths that belong to no provider.
 var coreShapes = map[string]kind{
@@ -73,10 +73,10 @@ var coreShapes = map[string]kind{
 
 // shapes are all the paths of this door but those of Microsoft.Authorization,
 // which may follow any scope.
-var shapes = newShapes(coreShapes, identityShapes, otherShapes, providerShapes, managementShapes, operationShapes, clusterShapes)
+var shapes = newShapes(coreShapes, identityShapes, otherShapes, providerShapes, managementShapes, operationShapes, clusterShapes, pimShapes)
 
 // handlers are the methods of each kind.
-var handlers = merge(coreHandlers, identityHandlers, otherHandlers, providerHandlers, managementHandlers, operationHandlers, clusterHandlers)
+var handlers = merge(coreHandlers, identityHandlers, otherHandlers, providerHandlers, managementHandlers, operationHandlers, clusterHandlers, pimHandlers)
 
 var coreHandlers = map[kind]map[string]handler{
 	tenants:         {"GET": listTenants},

@@ -21,6 +21,7 @@ type play func(ctx context.Context, say func(format string, args ...any)) error
 var plays = map[string]play{
 	"credentials": credentials,
 	"roles":       roles,
+	"eligibility": eligibility,
 	"refused":     refused,
 	"identities":  identities,
 	"clusters":    clusters,
