@@ -90,6 +90,10 @@ func (s *session) assigned(q ask, old azurerbac.Assignment, there bool, next azu
 // oneself refuses to activate or deactivate for anybody else. Only people do: what
 // a program may do, it may do all the time.
 func (s *session) oneself(q ask) error {
+	// Nobody else decides about him, so what he is must be of this very estate.
+	if _, err := serve.CallerOf(s.est, s.tenant, s.caller.ID); err != nil {
+		return serve.Refuse(http.StatusForbidden, "InsufficientPermissions", err.Error()+".")
+	}
 	if q.Principal != s.caller.ID || s.caller.Kind != principal.User {
 		return serve.Refuse(http.StatusForbidden, "InsufficientPermissions", "A role is activated, and deactivated, by the user himself who is eligible for it.")
 	}
@@ -101,7 +105,7 @@ func (s *session) oneself(q ask) error {
 // longest; he may name one.
 func (s *session) eligible(q ask) (azurerbac.Eligibility, bool) {
 	var found []azurerbac.Eligibility
-	for _, who := range append([]principal.ID{s.caller.ID}, s.caller.Groups...) {
+	for _, who := range append([]principal.ID{s.caller.ID}, s.est.GroupsOf(s.caller.ID)...) {
 		for _, el := range s.est.EligibilitiesOf(who) {
 			if el.Role == q.Role && el.ActiveAt(s.now) && s.above(el.Scope, q.Scope) && (q.Eligibility.IsZero() || q.Eligibility == el.ID) {
 				found = append(found, *el)

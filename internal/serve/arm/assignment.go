@@ -220,7 +220,7 @@ func putAssignment(s *session, r *request) (answer, error) {
 	old, exists := s.est.Assignment(next.ID)
 	if exists && old.Scope == next.Scope && old.Principal == next.Principal {
 		before = old.Assignment
-		next.NotBefore, next.NotAfter = old.NotBefore, old.NotAfter
+		next.NotBefore, next.NotAfter, next.Eligibility = old.NotBefore, old.NotAfter, old.Eligibility
 	}
 	if err := s.need(serve.ToPut(s.est, before, next)...); err != nil {
 		return answer{}, err

@@ -49,7 +49,7 @@ func elevate(s *session, r *request) (answer, error) {
 // of his directory.
 func (s *session) globalAdministrator() bool {
 	who, ok := s.law.Resolve(s.caller.ID)
-	if !ok || s.caller.Kind != principal.User {
+	if !ok || who.Principal.Disabled || s.caller.Kind != principal.User {
 		return false
 	}
 	for _, g := range who.Directory {

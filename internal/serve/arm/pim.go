@@ -288,7 +288,7 @@ func (s *session) selection(r *request, read string, more ...term) (sel selectio
 	if sel.by == "asTarget" {
 		sel.asked = s.caller.ID
 		mine := map[principal.ID]bool{s.caller.ID: true}
-		for _, g := range s.caller.Groups {
+		for _, g := range s.est.GroupsOf(s.caller.ID) {
 			mine[g] = true
 		}
 		for id := range sel.only {
@@ -323,4 +323,6 @@ func (s *session) ofTenant(place scope.Scope, who, by principal.ID) bool {
 }
 
 // isMine reports whether a principal is the caller or a group that he is in.
-func (s *session) isMine(who principal.ID) bool { return who == s.caller.ID || s.caller.In(who) }
+func (s *session) isMine(who principal.ID) bool {
+	return who == s.caller.ID || s.est.IsMember(s.caller.ID, who)
+}

@@ -114,6 +114,7 @@ func TestScheduleRequests(t *testing.T) {
 		{"a name that is none", ownerRG, "PUT", web.String() + provider + "/roleEligibilityScheduleRequests/x" + pimVersion, wish("AdminAssign", contributor, olu, lasting("P30D")), 400, "InvalidScheduleRequestName"},
 		{"a type that is none", ownerRG, "PUT", eligibilities(web, 9), wish("AdminForce", contributor, olu, lasting("P30D")), 400, "InvalidRoleScheduleRequest"},
 		{"a type that is one of assignments", ownerRG, "PUT", eligibilities(web, 9), wish("SelfActivate", contributor, ownerRG, lasting("PT1H")), 400, "InvalidRoleScheduleRequest"},
+		{"a time that cannot be written", ownerRG, "PUT", eligibilities(web, 9), wish("AdminAssign", contributor, olu, `,"scheduleInfo":{"startDateTime":"9999-12-30T00:00:00Z","expiration":{"type":"AfterDuration","duration":"P365D"}}`), 400, "InvalidScheduleInfo"},
 		{"an end in the past", ownerRG, "PUT", eligibilities(web, 9), wish("AdminAssign", contributor, olu, `,"scheduleInfo":{"expiration":{"type":"AfterDateTime","endDateTime":"2020-01-01T00:00:00Z"}}`), 400, "InvalidScheduleInfo"},
 
 		{"AZ-14 a contributor makes nobody eligible", contrib, "PUT", eligibilities(web, 9), wish("AdminAssign", reader, olu, lasting("P30D")), 403, "Microsoft.Authorization/roleEligibilityScheduleRequests/write"},
@@ -236,6 +237,15 @@ func TestAnActivationBeginsAndEnds(t *testing.T) {
 		t.Errorf("it names no eligibility: %s", mine.text)
 	}
 	h.must(nia, "PUT", activations(web, 4), wish("SelfDeactivate", contributor, nia, ""), 400, "ActiveDurationTooShort")
+
+	// Who may write role assignments does not make one for ever of it.
+	act := h.store.Current().AssignmentsOf(nia)[0]
+	at := web.String() + provider + "/roleAssignments/" + act.ID.String() + version
+	h.must(root, "PUT", at, assign(contributor, nia, `,"description":"seen"`), 201, `"description":"seen"`)
+	h.must(root, "PUT", at, assign(owner, nia, ""), 400, "more than its eligibility")
+	if now, _ := h.store.Current().Assignment(act.ID); now.Eligibility != act.Eligibility || !now.NotAfter.Equal(act.NotAfter) || now.Description != "seen" {
+		t.Errorf("it has become %+v", now.Assignment)
+	}
 
 	h.later(time.Hour - time.Minute)
 	if !h.may(nia, web) {
@@ -482,6 +492,21 @@ func TestActivationsAtOnce(t *testing.T) {
 		h.must(ownerRG, "PUT", eligibilities(web, 3), wish("AdminRemove", contributor, nia, ""), 201, "Revoked")
 	}
 	h.must(nia, "PUT", activations(web, 4), wish("SelfActivate", contributor, nia, lasting("PT1H")), 400, "EligibilityRule")
+	h.must(ownerRG, "PUT", eligibilities(web, 5), wish("AdminAssign", contributor, sleeper, lasting("P30D")), 201, "Provisioned")
+	h.state.first = func() {
+		if _, err := h.store.Commit(context.Background(), store.Change{Why: "test", Ops: []estate.Op{{Delete: directory.Membership{Group: sleeper, Member: nested}.Key()}}}); err != nil {
+			t.Error(err)
+		}
+	}
+	h.must(nia, "PUT", activations(web, 6), wish("SelfActivate", contributor, nia, lasting("PT1H")), 400, "EligibilityRule")
+	h.put(directory.Membership{Group: sleeper, Member: nested})
+	h.state.first = func() {
+		h.put(directory.User{ID: nia, Tenant: servetest.Tenant, UserPrincipalName: "nia@teknews.cloud", Disabled: true})
+	}
+	h.must(nia, "PUT", activations(web, 7), wish("SelfActivate", contributor, nia, lasting("PT1H")), 403, "InsufficientPermissions")
+	if len(h.store.Current().AssignmentsOf(nia)) != 0 {
+		t.Error("she has something")
+	}
 }
 
 // outage is a store that can be lost.

@@ -203,6 +203,9 @@ func (in *requestInput) read(s *session, r *request) (q ask, err error) {
 	return q, nil
 }
 
+// lastYear is the last one that can be written as a time.
+const lastYear = 9999
+
 // schedule reads when what is asked for begins and ends. It never begins in the past.
 func (q *ask) schedule(in scheduleInfo, now time.Time) error {
 	bad := func(format string, args ...any) error {
@@ -243,6 +246,9 @@ func (q *ask) schedule(in scheduleInfo, now time.Time) error {
 		q.NotAfter = at.UTC()
 	default:
 		return bad("The expiration type '%s' is not one of %s, %s and %s.", serve.Printable(typ, 40), afterDuration, afterDateTime, noExpiration)
+	}
+	if q.NotBefore.Year() > lastYear || q.NotAfter.Year() > lastYear {
+		return bad("The schedule ends after the year %d.", lastYear)
 	}
 	return nil
 }
