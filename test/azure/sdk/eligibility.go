@@ -34,8 +34,8 @@ func eligibility(ctx context.Context, say func(string, ...any)) error {
 	}
 	role := to.Ptr("/subscriptions/" + named("SUBSCRIPTION") + "/providers/Microsoft.Authorization/roleDefinitions/" + contributor)
 
-	filter := to.Ptr("roleDefinitionId%20eq%20'" + *role + "'")
-	policies := asAdmin.NewRoleManagementPolicyAssignmentsClient().NewListForScopePager(at, nil)
+	filter := "roleDefinitionId eq '" + *role + "'"
+	policies := asAdmin.NewRoleManagementPolicyAssignmentsClient().NewListForScopePager(at, nil) // it has no filter in this SDK
 	page, err := policies.NextPage(ctx)
 	if err != nil {
 		return fmt.Errorf("policies: %w", err)
@@ -114,7 +114,7 @@ func eligibility(ctx context.Context, say func(string, ...any)) error {
 	if err != nil {
 		return fmt.Errorf("take it away: %w", err)
 	}
-	left := asAdmin.NewRoleAssignmentSchedulesClient().NewListForScopePager(at, &auth.RoleAssignmentSchedulesClientListForScopeOptions{Filter: to.Ptr("principalId%20eq%20'" + who + "'%20and%20" + *filter)})
+	left := asAdmin.NewRoleAssignmentSchedulesClient().NewListForScopePager(at, &auth.RoleAssignmentSchedulesClientListForScopeOptions{Filter: to.Ptr("principalId eq '" + who + "' and " + filter)})
 	rest, err := left.NextPage(ctx)
 	if err != nil {
 		return fmt.Errorf("what is left: %w", err)
