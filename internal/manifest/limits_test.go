@@ -2,7 +2,6 @@ package manifest_test
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,19 +35,20 @@ func TestBombs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.law, func(t *testing.T) {
 			files := manifest.Files{{Name: tt.file, Data: tt.data}}
-			// The fastest of five: a shared machine may stop for longer than the limit.
-			var took []time.Duration
-			for range 5 {
+			// The fastest of many: a shared machine may stop for longer than the limit.
+			const limit = 50 * time.Millisecond
+			best := time.Hour
+			for try := 0; try < 60 && best > limit; try++ {
 				start := time.Now()
 				if _, err := manifest.Decode(files.All, nil); err == nil {
 					t.Fatal("no error")
 				} else if len(err.Error()) > 1<<14 {
 					t.Fatalf("an error of %d bytes", len(err.Error()))
 				}
-				took = append(took, time.Since(start))
+				best = min(best, time.Since(start))
 			}
-			if best := slices.Min(took); best > 50*time.Millisecond && !raced {
-				t.Errorf("answered in %v, want at most 50ms", best)
+			if best > limit && !raced {
+				t.Errorf("answered in %v, want at most %v", best, limit)
 			}
 		})
 	}
