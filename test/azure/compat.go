@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -64,7 +65,7 @@ func Tried(t testing.TB, client, version string, calls ...string) {
 // word is a part of a command's name, and no name of a thing.
 var word = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
-// tried notes a command of a program that people use.
+// tried notes a command of a program that people use, named by its path.
 func tried(t testing.TB, program string, args []string) {
 	name := filepath.Base(program)
 	ask, ok := map[string][]string{
@@ -75,8 +76,11 @@ func tried(t testing.TB, program string, args []string) {
 	}
 	call := name
 	flags := false
-	for _, arg := range args {
+	for i, arg := range args {
 		switch {
+		case name == "kubelogin" && arg == "-l" && i+1 < len(args): // the way to sign in
+			flags = true
+			call += " -l " + args[i+1]
 		case strings.HasPrefix(arg, "-"):
 			flags = true
 			flag, _, _ := strings.Cut(arg, "=")
@@ -105,11 +109,14 @@ func versionOf(program string, ask []string) string {
 	return v
 }
 
-// TriedShell notes a command line that a shell ran, if it is one program's.
-func TriedShell(t testing.TB, line string) {
+// TriedShell notes a command line that a shell at the desk ran, if it is one
+// program's.
+func (d *Desk) TriedShell(t testing.TB, line string) {
 	if strings.ContainsAny(line, "|;&<>`") {
 		return
 	}
 	fields := strings.Fields(line)
-	tried(t, fields[0], fields[1:])
+	if path, err := find(fields[0], append(slices.Clone(d.env), d.Env...)); err == nil {
+		tried(t, path, fields[1:])
+	}
 }

@@ -91,7 +91,7 @@ func (d *Desk) Watched(t *testing.T, watch func(ctx context.Context, line string
 	if failed := lines.end(); failed != nil {
 		t.Errorf("%s %s: %v", name, strings.Join(args, " "), failed)
 	}
-	tried(t, name, args)
+	tried(t, path, args)
 	res := Result{Out: out.String(), Err: complaint.String(), Code: cmd.ProcessState.ExitCode()}
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited || ctx.Err() != nil {
 		t.Fatalf("%s %s: %v (%v)\n%s%s", name, strings.Join(args, " "), err, ctx.Err(), res.Out, res.Err)

@@ -89,7 +89,7 @@ func TestEveryModeOfKubelogin(t *testing.T) { // JWT-32
 	// A pod's variables, as the webhook sets them.
 	pod := func(namespace string, as directory.AppID) func(*azure.Desk) {
 		return func(d *azure.Desk) {
-			token := d.Run(t, "kubectl", "--kubeconfig", admin, "create", "token", "default", "-n", namespace, "--audience", "api://AzureADTokenExchange")
+			token := kubectl(t, d, admin, "create", "token", "default", "-n", namespace, "--audience", "api://AzureADTokenExchange")
 			if token.Code != 0 {
 				t.Fatalf("kubectl create token: %s", token.Err)
 			}

@@ -59,7 +59,9 @@ func adminFile(t *testing.T, desk *azure.Desk, group, cluster, file string) stri
 // kubectl runs kubectl with a kubeconfig.
 func kubectl(t *testing.T, desk *azure.Desk, file string, args ...string) azure.Result {
 	t.Helper()
-	return desk.Run(t, "kubectl", append([]string{"--kubeconfig", file}, args...)...)
+	at := *desk
+	at.Env = append(slices.Clone(desk.Env), "KUBECONFIG="+file)
+	return at.Run(t, "kubectl", args...)
 }
 
 // wantIn and wantOut want a command of kubectl to be answered, or to be refused
@@ -372,7 +374,7 @@ func TestStory20(t *testing.T) { // JWT-13
 		if err := json.Unmarshal([]byte(got.Out), &credential); err != nil {
 			t.Fatalf("%v\n%s%s", err, got.Out, got.Err)
 		}
-		return kubectl(t, one, "/dev/null", "--server", rec.Endpoint, "--certificate-authority", ca, "--token", credential.Status.Token, "get", "pods", "-A")
+		return kubectl(t, one, "/dev/null", "get", "pods", "-A", "--server", rec.Endpoint, "--certificate-authority", ca, "--token", credential.Status.Token)
 	}
 	wantIn(t, "a token of the cluster's own application", bearing())
 

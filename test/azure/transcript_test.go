@@ -148,7 +148,7 @@ func (s *transcript) run(command string) azure.Result {
 func (s *transcript) command(command string) {
 	s.t.Helper()
 	res := s.run(command)
-	azure.TriedShell(s.t, s.fill(command))
+	s.desks[s.who].TriedShell(s.t, s.fill(command))
 	for _, text := range []string{res.Err, res.Out} {
 		if text = strings.TrimRight(s.tidy(text), "\n"); text != "" {
 			// An empty line would end the block.
