@@ -33,7 +33,7 @@ var floors = [][]string{
 	{"internal/serve", "internal/serve/api/wire"},
 	{"internal/serve/servetest", "internal/serve/rehearse", "internal/serve/imds"},
 	{"internal/serve/nodes/wire", "internal/nmi/steer", "internal/nmi/wiring"},
-	{"internal/serve/oidc", "internal/serve/authn", "internal/serve/authz", "internal/serve/admission", "internal/serve/api", "internal/serve/graph", "internal/serve/arm", "internal/serve/nodes", "internal/serve/issuers", "internal/serve/keyvault", "internal/serve/clouds", "internal/serve/proxy", "internal/control/mirror", "internal/control/mic", "internal/control/selfcert", "internal/nmi"},
+	{"internal/serve/oidc", "internal/serve/authn", "internal/serve/authz", "internal/serve/admission", "internal/serve/api", "internal/serve/graph", "internal/serve/arm", "internal/serve/nodes", "internal/serve/issuers", "internal/serve/keyvault", "internal/serve/registry", "internal/serve/clouds", "internal/serve/proxy", "internal/control/mirror", "internal/control/mic", "internal/control/selfcert", "internal/nmi"},
 	{"internal/serve/api/client"},
 	{"internal/house", "internal/outpost", "internal/signin"},
 	{"internal/cli"},

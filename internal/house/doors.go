@@ -11,8 +11,8 @@ import (
 )
 
 // doors tells the services that share the public listener apart by the first
-// segment of the path: Azure Resource Manager, Microsoft Graph, vaults, and the
-// rest. A header never chooses: each door checks for itself whom a token is for.
+// segment of the path: Azure Resource Manager, Microsoft Graph, vaults, registries,
+// and the rest. A header never chooses: each door checks for itself whom a token is for.
 func doors(d doorway, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first, _, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
@@ -27,6 +27,8 @@ func doors(d doorway, rest http.Handler) http.Handler {
 			d.graph.ServeHTTP(w, r)
 		case "vaults":
 			d.vaults.ServeHTTP(w, r)
+		case "registries":
+			d.registries.ServeHTTP(w, r)
 		default:
 			rest.ServeHTTP(w, r)
 		}

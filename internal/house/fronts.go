@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/serve/proxy"
+	"github.com/gatehouse-io/gatehouse/internal/serve/registry"
 	"github.com/gatehouse-io/gatehouse/internal/serve/rehearse"
 )
 
@@ -29,9 +30,9 @@ import (
 // TLS chooses, and never from a header (OA-47).
 type front struct {
 	login, arm, graph string // URLs without a path
-	// vaults is the URL below which all vaults are; empty means that each has a host
-	// name of its own.
-	vaults string
+	// services is the URL below which all vaults and registries are; empty means that
+	// each has a host name of its own.
+	services string
 }
 
 // publicCloud are the names that clients of the public cloud have compiled in.
@@ -65,10 +66,11 @@ func withMetadata(about, arm http.Handler) http.Handler {
 // A doorway is the doors of a front.
 type doorway struct {
 	// tokens is login without what a rehearsal does to it.
-	tokens                    *oidc.Door
-	login, arm, graph, vaults http.Handler
-	// vault answers for one vault, as on its own host; false says that there is none.
-	vault func(name string) (http.Handler, bool)
+	tokens                                *oidc.Door
+	login, arm, graph, vaults, registries http.Handler
+	// vault and registry answer for one of those, as on its own host; false says that
+	// there is none.
+	vault, registry func(name string) (http.Handler, bool)
 }
 
 // doorway builds the doors of a front.
@@ -92,8 +94,13 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 	if err != nil {
 		return doorway{}, err
 	}
-	vaultDoor, err := keyvault.New(keyvault.Config{State: h.store, Safe: h.safe, Keys: ring.Set, Issuers: h.issuer.Issuers, Authority: f.login, Base: f.vaults,
+	vaultDoor, err := keyvault.New(keyvault.Config{State: h.store, Safe: h.safe, Keys: ring.Set, Issuers: h.issuer.Issuers, Authority: f.login, Base: f.services,
 		PageKey: pageKey, Effective: h.store.Effective, Live: h.issuer.Live, Log: log.With("door", "keyvault"), Now: h.now})
+	if err != nil {
+		return doorway{}, err
+	}
+	registryDoor, err := registry.New(registry.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Sign: ring.SignRegistry, Base: f.services,
+		Effective: h.store.Effective, Live: h.issuer.Live, Events: trace.Add, Log: log.With("door", "registry"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}
@@ -105,9 +112,14 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 		stage.Shut(rehearsal.ARM, withMetadata(about, armDoor.Handler())),
 		stage.Shut(rehearsal.Graph, graphDoor.Handler()),
 		stage.Shut(rehearsal.KeyVault, vaultDoor.Handler()),
+		stage.Shut(rehearsal.Registry, registryDoor.Handler()),
 		func(name string) (http.Handler, bool) {
 			_, there := h.store.Current().ResourceNamed(keyvault.VaultType, name)
 			return stage.Shut(rehearsal.KeyVault, vaultDoor.Vault(name)), there
+		},
+		func(name string) (http.Handler, bool) {
+			_, there := h.store.Current().ResourceNamed(registry.Type, name)
+			return stage.Shut(rehearsal.Registry, registryDoor.Registry(name)), there
 		},
 	}, nil
 }
@@ -140,6 +152,9 @@ func (d doorway) answer(name string) (http.Handler, bool) {
 	}
 	if vault, ok := strings.CutSuffix(name, keyvault.Suffix); ok {
 		return d.vault(vault)
+	}
+	if name, ok := strings.CutSuffix(name, registry.Suffix); ok {
+		return d.registry(name)
 	}
 	return nil, false
 }
@@ -204,7 +219,7 @@ type names struct {
 	of map[string]*serving
 }
 
-// maxNames bounds how many certificates are kept. There is one for each vault.
+// maxNames bounds how many certificates are kept. There is one for each vault and registry.
 const maxNames = 1000
 
 func (n *names) get(name string) (*tls.Certificate, error) {

@@ -13,7 +13,10 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/house"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
@@ -245,5 +248,36 @@ func TestAHouseWithoutAProxySaysSo(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "--proxy-listen: ") || !strings.Contains(err.Error(), "not an address of loopback") {
 			t.Errorf("--proxy-listen %s: %v", addr, err)
 		}
+	}
+}
+
+// A registry is reached by its login server through the proxy, and below a path of the
+// house's own URL; each sends clients back to itself. JWT-14: its tokens open nothing else.
+func TestARegistryIsReachedByItsName(t *testing.T) {
+	t.Parallel()
+	g, cloud := proxied(t)
+	at := scope.MustParse(subOfDoors + "/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/doors")
+	acrPull := azurerbac.Assignment{ID: idOf[azurerbac.AssignmentID]("60000000-0000-4000-8000-0000000000f1"), Scope: at, Principal: ana.ID, Role: idOf[azurerbac.DefinitionID]("7f951dda-4ed3-4680-a7ca-43fe172d538d")}
+	g.put(resource.Other{Scope: at, Name: "doors", Type: "Microsoft.ContainerRegistry/registries", Location: "westeurope"})
+	g.put(acrPull)
+	access, _ := g.signIn("https://management.azure.com")["access_token"].(string)
+	for base, via := range map[string]*http.Client{"https://doors.azurecr.io": cloud, g.op.Authority + "/registries/doors": g.public} {
+		res, err := via.Get(base + "/v2/")
+		if a := read(t, res, err); a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") != `Bearer realm="`+base+`/oauth2/token",service="doors.azurecr.io"` {
+			t.Errorf("%s: %d %v", base, a.status, a.header)
+		}
+		res, err = via.PostForm(base+"/oauth2/exchange", url.Values{"grant_type": {"access_token"}, "service": {"doors.azurecr.io"}, "access_token": {access}})
+		refresh := read(t, res, err).say(t, "refresh_token")
+		res, err = via.PostForm(base+"/oauth2/token", url.Values{"grant_type": {"refresh_token"}, "service": {"doors.azurecr.io"}, "refresh_token": {refresh}, "scope": {"repository:hello:pull"}})
+		one := read(t, res, err).say(t, "access_token")
+		if one == "" || g.api(one) || g.userInfo(one) || g.authenticated(one) || g.api(refresh) || g.authenticated(refresh) {
+			t.Errorf("%s: the tokens of a registry open another door: %q", base, one)
+		}
+	}
+	if res, err := cloud.Get("https://nowhere.azurecr.io/v2/"); err == nil {
+		t.Errorf("a registry that is not there answers %s", res.Status)
+	}
+	if strings.Contains(g.log.String(), access) {
+		t.Error("ZA-01: a token is in the log")
 	}
 }

@@ -343,6 +343,9 @@ func TestAnOutageOfEachDoor(t *testing.T) {
 			status, _ := g.post(strings.TrimSuffix(g.paths.SubjectAccessReview, authz.Path)+admission.Path, map[string]any{}, &out)
 			return status != http.StatusServiceUnavailable // it says what is wrong with the review
 		},
+		rehearsal.Registry: func() bool {
+			return g.call(http.MethodGet, "/registries/none/v2/", "", nil).status != http.StatusServiceUnavailable
+		},
 		rehearsal.KeyVault: func() bool {
 			return g.call(http.MethodGet, "/vaults/none/secrets?api-version=7.4", "", nil).status != http.StatusServiceUnavailable
 		},

@@ -28,6 +28,8 @@ var (
 	// PostgreSQL and MySQL, which take tokens as passwords.
 	SQLDatabase        = app("022907d3-0f1b-48f7-badc-1ba6abab6d66")
 	OpenSourceDatabase = app("123cd850-d9df-40bd-94d5-c9f07b7fa203")
+	// ContainerRegistry is the resource behind https://containerregistry.azure.net.
+	ContainerRegistry = app("6a0ec4d3-30cb-4a83-91c0-ae56bc0e3d26")
 	// AccessCheck is the resource behind https://authorization.azure.net, the second
 	// version of checkaccess. What Azure calls it is not published; the id is ours.
 	AccessCheck = app("9a7e5e00-0000-4000-8000-617574687a00")
@@ -76,6 +78,7 @@ var wellKnownResources = []resource{
 	{app: KeyVault, name: "Azure Key Vault", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://vault.azure.net"}},
 	{app: SQLDatabase, name: "Azure SQL Database", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://database.windows.net"}},
 	{app: OpenSourceDatabase, name: "Azure OSSRDBMS Database", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://ossrdbms-aad.database.windows.net"}},
+	{app: ContainerRegistry, name: "Azure Container Registry", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"https://containerregistry.azure.net"}},
 	{app: AccessCheck, name: "Azure Authorization", version: 1, uris: []string{"https://authorization.azure.net"}},
 	{app: TokenExchange, name: "AAD Token Exchange Endpoint", version: 2, uris: []string{exchangeAudience}},
 	{app: Management, name: "Gatehouse", version: 1, scopes: []string{"user_impersonation"}, uris: []string{"api://gatehouse"}},

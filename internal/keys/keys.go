@@ -46,7 +46,7 @@ var (
 )
 
 // Purposes are what every tenant has a chain of keys for.
-var purposes = []token.Purpose{token.AccessToken, token.IDToken}
+var purposes = []token.Purpose{token.AccessToken, token.IDToken, token.RegistryToken}
 
 // State is what the ring needs from the store. Every change of keys is committed
 // with an audit record.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
@@ -14,16 +15,25 @@ import (
 // this call's turn, so that a stop also stops those who wait. Other errors are
 // those of Current and token.Sign, and of ctx.
 func (r *Ring) Sign(ctx context.Context, c token.Claims) (string, error) {
+	return r.sign(ctx, c.Tenant, c.Use, func(key token.SigningKey) (string, error) { return token.Sign(key, c, "JWT") })
+}
+
+// SignRegistry is Sign for a token of a container registry.
+func (r *Ring) SignRegistry(ctx context.Context, c token.RegistryClaims) (string, error) {
+	return r.sign(ctx, c.Tenant, token.RegistryToken, func(key token.SigningKey) (string, error) { return token.SignRegistry(key, c) })
+}
+
+func (r *Ring) sign(ctx context.Context, tenant directory.TenantID, use token.Purpose, with func(token.SigningKey) (string, error)) (string, error) {
 	release, err := r.pool.enter(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	key, err := r.Current(c.Tenant, c.Use)
+	key, err := r.Current(tenant, use)
 	if err != nil {
 		return "", err
 	}
-	return token.Sign(key, c, "JWT")
+	return with(key)
 }
 
 // A pool lets some work at once, some wait, and turns the rest away.

@@ -23,10 +23,13 @@ const (
 	Admission Door = "admission"
 	IMDS      Door = "imds"
 	KeyVault  Door = "keyvault"
+	Registry  Door = "registry"
 )
 
 // Doors are all of them.
-func Doors() []Door { return []Door{ARM, Graph, OIDC, AuthN, AuthZ, Admission, IMDS, KeyVault} }
+func Doors() []Door {
+	return []Door{ARM, Graph, OIDC, AuthN, AuthZ, Admission, IMDS, KeyVault, Registry}
+}
 
 // A How is the way in which a door does not answer.
 type How string

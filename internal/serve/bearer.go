@@ -34,35 +34,53 @@ func (t Tokens) Bearer(r *http.Request, est *estate.Snapshot, now time.Time) (Ca
 		return Caller{}, directory.TenantID{}, err
 	}
 	raw, _ := BearerToken(r)
+	caller, claims, err := t.Verify(r.Context(), raw, est, now)
+	return caller, claims.Tenant, err
+}
+
+// Verify returns who an access token speaks for, by what the directory says of him
+// now, and what it says. What is not right about it is an Error with the status 401.
+func (t Tokens) Verify(ctx context.Context, raw string, est *estate.Snapshot, now time.Time) (Caller, token.Claims, error) {
 	keys := t.Keys()
 	said, err := token.Peek(raw)
 	if err != nil {
-		return Caller{}, directory.TenantID{}, unauthenticated(err)
+		return Caller{}, token.Claims{}, unauthenticated(err)
 	}
 	key, _ := keys.Find(said.KeyID)
 	claims, err := token.Verify(raw, keys, token.Want{
 		Tenant: key.Tenant, Issuers: t.Issuers(key.Tenant), Audiences: t.Audiences, Purpose: token.AccessToken,
 	}, now)
 	if err != nil {
-		return Caller{}, directory.TenantID{}, unauthenticated(err)
+		return Caller{}, token.Claims{}, unauthenticated(err)
 	}
+	caller, err := StillStands(ctx, est, claims, t.Live)
+	if err != nil {
+		return Caller{}, token.Claims{}, err
+	}
+	return caller, claims, nil
+}
+
+// StillStands returns who somebody is now that a verified token speaks for: the
+// directory knows him, his sign-ins were not revoked since, and the sign-in that the
+// token came from was not ended. Live may be nil, for every one stands.
+func StillStands(ctx context.Context, est *estate.Snapshot, claims token.Claims, live func(context.Context, token.Claims) (bool, error)) (Caller, error) {
 	if err := CheckIssued(est, claims.ObjectID, claims.IssuedAt); err != nil {
-		return Caller{}, directory.TenantID{}, unauthenticated(err)
+		return Caller{}, unauthenticated(err)
 	}
-	if t.Live != nil {
-		live, err := t.Live(r.Context(), claims)
+	if live != nil {
+		stands, err := live(ctx, claims)
 		if err != nil {
-			return Caller{}, directory.TenantID{}, err
+			return Caller{}, err
 		}
-		if !live {
-			return Caller{}, directory.TenantID{}, unauthenticated(errors.New("the sign-in that the token came from was ended"))
+		if !stands {
+			return Caller{}, unauthenticated(errors.New("the sign-in that the token came from was ended"))
 		}
 	}
 	caller, err := CallerOf(est, claims.Tenant, claims.ObjectID)
 	if err != nil {
-		return Caller{}, directory.TenantID{}, unauthenticated(err)
+		return Caller{}, unauthenticated(err)
 	}
-	return caller, claims.Tenant, nil
+	return caller, nil
 }
 
 // Bearing refuses a request that does not carry one bearer token, so that nothing

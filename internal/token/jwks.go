@@ -34,11 +34,20 @@ type jwk struct {
 // JWKS writes the document of a tenant's keys that will verify tokens now or
 // later. Keys of purposes that are not published are left out.
 func (s KeySet) JWKS(tenant directory.TenantID, issuer string, now time.Time) ([]byte, error) {
+	return s.publish(tenant, issuer, now, AccessToken, IDToken)
+}
+
+// RegistryJWKS writes those for tokens of the tenant's container registries.
+func (s KeySet) RegistryJWKS(tenant directory.TenantID, now time.Time) ([]byte, error) {
+	return s.publish(tenant, "", now, RegistryToken)
+}
+
+func (s KeySet) publish(tenant directory.TenantID, issuer string, now time.Time, purposes ...Purpose) ([]byte, error) {
 	doc := struct {
 		Keys []jwk `json:"keys"`
 	}{Keys: []jwk{}}
 	for k := range s.All() {
-		if k.Tenant != tenant || !now.Before(k.NotAfter) || k.Purpose != AccessToken && k.Purpose != IDToken {
+		if k.Tenant != tenant || !now.Before(k.NotAfter) || !slices.Contains(purposes, k.Purpose) {
 			continue
 		}
 		j := jwk{Use: "sig", ID: k.ID, X5T: k.ID, Issuer: issuer}

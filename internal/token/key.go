@@ -28,8 +28,9 @@ type Purpose string
 
 // The purposes of keys whose public halves are published.
 const (
-	AccessToken Purpose = "access" // for a resource: proof of what a client may do
-	IDToken     Purpose = "id"     // for the client: proof of who signed in
+	AccessToken   Purpose = "access"   // for a resource: proof of what a client may do
+	IDToken       Purpose = "id"       // for the client: proof of who signed in
+	RegistryToken Purpose = "registry" // for a container registry; see RegistryClaims
 )
 
 // The algorithms of tokens (RFC 7518, section 3.1). PS256 is for client

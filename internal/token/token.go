@@ -7,6 +7,7 @@
 //   - VerifyForeign: tokens of other issuers, for federated credentials;
 //   - VerifyAssertion: what a client signs with its certificate to log in;
 //   - VerifyPoP: an access token inside of a request that its holder signed;
+//   - VerifyRegistry: what clients of a container registry hold;
 //   - Peek: what an unverified token says about itself, to choose among keys.
 //
 // A token has exactly one spelling that is accepted, its algorithm is that of
@@ -93,29 +94,9 @@ func Verify(raw string, keys KeySet, want Want, now time.Time) (Claims, error) {
 }
 
 func verify(raw string, keys KeySet, want Want, now time.Time) (Claims, error) {
-	jws, err := split(raw)
+	payload, err := unseal(raw, keys, want.Tenant, want.Purpose, now)
 	if err != nil {
 		return Claims{}, err
-	}
-	if jws.header.Kid == "" || jws.header.Typ != "JWT" {
-		return Claims{}, fmt.Errorf("%w: header without kid or of type %.32q", ErrMalformed, string(jws.header.Typ))
-	}
-	key, ok := keys.Find(string(jws.header.Kid))
-	switch {
-	case !ok:
-		return Claims{}, fmt.Errorf("%w: kid %.64q", ErrKey, string(jws.header.Kid))
-	case key.Alg != string(jws.header.Alg):
-		return Claims{}, fmt.Errorf("%w: kid %.64q is not for algorithm %.16q", ErrKey, key.ID, string(jws.header.Alg))
-	case key.Tenant.IsZero() || key.Tenant != want.Tenant || key.Purpose == "" || key.Purpose != want.Purpose:
-		return Claims{}, fmt.Errorf("%w: kid %.64q is for %q of tenant %s", ErrKey, key.ID, key.Purpose, key.Tenant)
-	case !key.validAt(now):
-		return Claims{}, fmt.Errorf("%w: kid %.64q is not valid now", ErrKey, key.ID)
-	case !key.verify(key.Alg, jws.signed, jws.signature):
-		return Claims{}, ErrSignature
-	}
-	payload, err := decode(jws.payload)
-	if err != nil {
-		return Claims{}, fmt.Errorf("payload: %w", err)
 	}
 	claims, err := parseClaims(payload)
 	if err != nil {
@@ -125,6 +106,35 @@ func verify(raw string, keys KeySet, want Want, now time.Time) (Claims, error) {
 		return Claims{}, err
 	}
 	return claims, nil
+}
+
+// unseal returns what a key of a tenant and purpose, which is valid now, has signed.
+func unseal(raw string, keys KeySet, tenant directory.TenantID, purpose Purpose, now time.Time) ([]byte, error) {
+	jws, err := split(raw)
+	if err != nil {
+		return nil, err
+	}
+	if jws.header.Kid == "" || jws.header.Typ != "JWT" {
+		return nil, fmt.Errorf("%w: header without kid or of type %.32q", ErrMalformed, string(jws.header.Typ))
+	}
+	key, ok := keys.Find(string(jws.header.Kid))
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%w: kid %.64q", ErrKey, string(jws.header.Kid))
+	case key.Alg != string(jws.header.Alg):
+		return nil, fmt.Errorf("%w: kid %.64q is not for algorithm %.16q", ErrKey, key.ID, string(jws.header.Alg))
+	case key.Tenant.IsZero() || key.Tenant != tenant || key.Purpose == "" || key.Purpose != purpose:
+		return nil, fmt.Errorf("%w: kid %.64q is for %q of tenant %s", ErrKey, key.ID, key.Purpose, key.Tenant)
+	case !key.validAt(now):
+		return nil, fmt.Errorf("%w: kid %.64q is not valid now", ErrKey, key.ID)
+	case !key.verify(key.Alg, jws.signed, jws.signature):
+		return nil, ErrSignature
+	}
+	payload, err := decode(jws.payload)
+	if err != nil {
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	return payload, nil
 }
 
 func (c Claims) satisfy(want Want, now time.Time) error {

@@ -95,8 +95,8 @@ func newRehearseOutage(env *cli.Env) *cobra.Command {
 	)
 	cmd := whyFlag(&cobra.Command{
 		Use: "outage DOOR...", Short: "Let doors not answer (on a server)",
-		Long: `Let one or more doors not answer: arm, graph, oidc, authn, authz, admission, imds or
-keyvault. They answer 503 as the service would (--how unavailable), cut the
+		Long: `Let one or more doors not answer: arm, graph, oidc, authn, authz, admission, imds,
+keyvault or registry. They answer 503 as the service would (--how unavailable), cut the
 connection (reset), or say nothing for as long as the client waits (timeout). An
 outage ends with --end, by itself after --for, or with gatehouse rehearse off. The
 management API has none, and tokens for it are issued in an outage of oidc as well:
@@ -115,7 +115,7 @@ that only role assignments grant, and an outage of authn refuses people's tokens
 				for _, name := range args {
 					o := rehearsal.Outage{Door: rehearsal.Door(name), How: rehearsal.How(how)}
 					if !slices.Contains(rehearsal.Doors(), o.Door) {
-						return cli.Usage("there is no door %q: the doors are arm, graph, oidc, authn, authz, admission, imds and keyvault", name)
+						return cli.Usage("there is no door %q: the doors are arm, graph, oidc, authn, authz, admission, imds, keyvault and registry", name)
 					}
 					if last > 0 {
 						o.Until = now.MachineTime.Add(last).UTC().Truncate(time.Second)

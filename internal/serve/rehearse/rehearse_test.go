@@ -36,7 +36,7 @@ func (th *theatre) out(o ...rehearsal.Outage) { th.knobs.Store(&rehearsal.Knobs{
 func TestADoorThatIsShutAnswersAsItsProtocolDoes(t *testing.T) {
 	t.Parallel()
 	for door, code := range map[rehearsal.Door]string{
-		rehearsal.ARM: "ServiceUnavailable", rehearsal.Graph: "serviceNotAvailable", rehearsal.KeyVault: "ServiceUnavailable",
+		rehearsal.ARM: "ServiceUnavailable", rehearsal.Graph: "serviceNotAvailable", rehearsal.KeyVault: "ServiceUnavailable", rehearsal.Registry: "ServiceUnavailable",
 		rehearsal.OIDC: "temporarily_unavailable", rehearsal.IMDS: "temporarily_unavailable",
 		rehearsal.AuthN: "ServiceUnavailable", rehearsal.AuthZ: "ServiceUnavailable", rehearsal.Admission: "ServiceUnavailable",
 	} {
