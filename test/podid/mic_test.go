@@ -20,7 +20,7 @@ const quick = "4s"
 
 func TestPodIdentityInACluster(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := newStage(t, plane.Options{})
 
 	t.Run("the API server takes every object, and so does kustomize", func(t *testing.T) {
 		s := s.in(t)
@@ -277,7 +277,7 @@ status: {status: Assigned}
 
 	t.Run("cluster-wide, pods of other namespaces get it, unless the identity is namespaced", func(t *testing.T) {
 		s := s.in(t)
-		c := s.controller("mic", "--lease", quick, "--cluster-wide")
+		c := s.controller("mic", "--lease", quick, "--force-namespaced=false")
 		uid := s.pod("shop", "guest", "web")
 		s.only(fmt.Sprintf("shop/guest %s: web/web Assigned", uid))
 		if got, want := s.assigned()[0].Metadata.Ref().String(), "default/guest-shop-web"; got != want {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-io/gatehouse/internal/podid"
+	"github.com/gatehouse-io/gatehouse/test/plane"
 )
 
 // parse reads an object as gatehouse does.
@@ -27,7 +28,7 @@ func parse(kind string, data []byte) (err error) {
 // when it is written.
 func TestTheAPIServerAndGatehouseAgreeOnObjects(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := newStage(t, plane.Options{})
 	s.Must("", "apply", "-f", filepath.Join(plainDir, "crds.yaml"))
 	s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 	const (

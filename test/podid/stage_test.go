@@ -39,12 +39,12 @@ type stage struct {
 	kube    kubernetes.Interface
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T, opt plane.Options) *stage {
 	t.Helper()
 	if os.Getenv("GATEHOUSE_BIN") == "" {
 		t.Skip("GATEHOUSE_BIN names no gatehouse binary; make test builds one and sets it")
 	}
-	s := &stage{Plane: plane.Start(t, plane.Options{})}
+	s := &stage{Plane: plane.Start(t, opt)}
 	var err error
 	if s.conf, err = clientcmd.BuildConfigFromFlags("", filepath.Join(s.Dir, "kubeconfig")); err != nil {
 		t.Fatal(err)
