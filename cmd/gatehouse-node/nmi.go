@@ -48,7 +48,7 @@ func nmiCommand() *cobra.Command {
 	flags.StringVar(&f.tokenFile, "token-file", "/var/run/secrets/gatehouse/token", "file with the token of this pod's service account for the house")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; without it, as a pod of the cluster")
 	flags.StringVar(&f.mode, "operation-mode", "standard", "standard: pods get what MIC assigned; managed: bindings are matched here")
-	flags.BoolVar(&f.namespaced, "force-namespaced", true, "pods get identities of their own namespace alone; managed mode needs it")
+	flags.BoolVar(&f.clusterWide, "cluster-wide", false, "pods of all namespaces get an identity, but for those that say that they are namespaced; as MIC is told")
 	flags.IntVar(&f.created, "retry-attempts-for-created", 16, "how often an identity is looked for that MIC has not begun to assign")
 	flags.IntVar(&f.assigned, "retry-attempts-for-assigned", 4, "how often more once MIC has begun")
 	flags.DurationVar(&f.interval, "find-identity-retry-interval", 5*time.Second, "how long between")
@@ -88,7 +88,7 @@ func nmiRemove(f *nmiFlags) *cobra.Command {
 
 type nmiFlags struct {
 	node, house, houseCA, tokenFile, kubeconfig, mode, atStop, status, socket, agent string
-	namespaced, blockNode                                                            bool
+	clusterWide, blockNode                                                           bool
 	created, assigned                                                                int
 	interval                                                                         time.Duration
 }
@@ -127,7 +127,7 @@ func (f *nmiFlags) config(log *slog.Logger) (nmi.Config, error) {
 	default:
 		return conf, fmt.Errorf("--at-stop %q is neither refuse nor remove", f.atStop)
 	}
-	if !f.namespaced {
+	if f.clusterWide {
 		conf.Mode = podid.ClusterWide
 	}
 	var err error
