@@ -61,7 +61,7 @@ type Options struct {
 
 // A Plane is a house with one control plane, and kubectl as its administrator.
 type Plane struct {
-	T *testing.T
+	T testing.TB
 	*state
 }
 
@@ -74,7 +74,7 @@ type state struct {
 }
 
 // Start returns a plane that lives as long as the test.
-func Start(t *testing.T, opt Options) *Plane {
+func Start(t testing.TB, opt Options) *Plane {
 	t.Helper()
 	p := &Plane{T: t, state: &state{Dir: t.TempDir(), Kube: os.Getenv("GATEHOUSE_KUBE")}}
 	if _, err := os.Stat(p.Kube); p.Kube == "" || err != nil {
@@ -124,7 +124,7 @@ func (p *Plane) Stop() {
 }
 
 // In is the plane in a subtest.
-func (p *Plane) In(t *testing.T) *Plane { return &Plane{T: t, state: p.state} }
+func (p *Plane) In(t testing.TB) *Plane { return &Plane{T: t, state: p.state} }
 
 // Cluster is the record of the cluster.
 func (p *Plane) Cluster() resource.Cluster {
