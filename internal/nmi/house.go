@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -26,7 +27,16 @@ type house struct {
 	url       string
 	tokenFile string
 	client    *http.Client
+	slots     chan struct{} // held while the house is asked
 }
+
+// A house signs as fast as its processors can, and refuses when too many wait. So
+// the agent of a node lets its own pods wait here, and comes again.
+const (
+	askAtOnce  = 8
+	askTries   = 5
+	firstPause = 100 * time.Millisecond // doubled each time, with up to as much again by chance
+)
 
 func newHouse(conf Config) (*house, error) {
 	u, err := url.Parse(conf.House)
@@ -39,7 +49,7 @@ func newHouse(conf Config) (*house, error) {
 			return nil, errors.New("there is no certificate in the authority of the house")
 		}
 	}
-	return &house{url: wire.Audience(conf.House), tokenFile: conf.TokenFile, client: &http.Client{
+	return &house{url: wire.Audience(conf.House), tokenFile: conf.TokenFile, slots: make(chan struct{}, askAtOnce), client: &http.Client{
 		Timeout:       10 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: time.Minute, MaxConnsPerHost: 8,
@@ -63,8 +73,31 @@ func (h *house) credential() (string, error) {
 // maxAnswer bounds what the house may answer, in bytes.
 const maxAnswer = 256 << 10
 
-// token asks the house. What the pod may know of a refusal is a *refusal.
+// errBusy means that the house answered that it has too much to do.
+var errBusy = errors.New("the house is busy")
+
+// token asks the house, again when it is busy. What the pod may know of a refusal is
+// a *refusal.
 func (h *house) token(ctx context.Context, ask wire.Ask) (wire.Answer, error) {
+	select {
+	case h.slots <- struct{}{}:
+	case <-ctx.Done():
+		return wire.Answer{}, later("the request ended", ctx.Err())
+	}
+	defer func() { <-h.slots }()
+	for try := 1; ; try++ {
+		ans, err := h.once(ctx, ask)
+		if !errors.Is(err, errBusy) || try == askTries {
+			return ans, err
+		}
+		wait := firstPause << (try - 1)
+		if pause(ctx, wait+rand.N(wait)) != nil {
+			return wire.Answer{}, err
+		}
+	}
+}
+
+func (h *house) once(ctx context.Context, ask wire.Ask) (wire.Answer, error) {
 	failed := fmt.Sprintf("failed to get service principal token for pod:%s/%s, error: ", ask.Pod.Namespace, ask.Pod.Name)
 	raw, err := h.credential()
 	if err != nil {
@@ -106,7 +139,7 @@ func (h *house) token(ctx context.Context, ask wire.Ask) (wire.Answer, error) {
 		// It is the agent that is not known, and no fault of the pod.
 		return wire.Answer{}, later(failed+"the house does not know this agent", errors.New(no.Description))
 	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= http.StatusInternalServerError:
-		return wire.Answer{}, later(why, nil)
+		return wire.Answer{}, later(why, errBusy)
 	}
 	return wire.Answer{}, &refusal{status: http.StatusForbidden, text: why}
 }
