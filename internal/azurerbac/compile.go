@@ -19,7 +19,7 @@ type Role struct {
 // Compile makes a definition ready. It fails when an operation or a condition
 // of it is malformed: half a role could grant what the other half forbids.
 func Compile(d Definition) (*Role, error) {
-	permissions, err := compileAll(d.Permissions)
+	permissions, err := compileAll(d.Permissions, false)
 	if err != nil {
 		return nil, fmt.Errorf("role %q: %w", d.RoleName, err)
 	}
@@ -33,19 +33,21 @@ type Deny struct {
 	Permissions []Compiled
 }
 
-// CompileDeny makes a deny assignment ready; see Compile.
+// CompileDeny makes a deny assignment ready; see Compile. What it takes out of its
+// prohibition it takes out as it is written: there a star is always a segment, since
+// reading more into it would turn a prohibition into a permission.
 func CompileDeny(d DenyAssignment) (*Deny, error) {
-	permissions, err := compileAll(d.Permissions)
+	permissions, err := compileAll(d.Permissions, true)
 	if err != nil {
 		return nil, fmt.Errorf("deny assignment %q: %w", d.Name, err)
 	}
 	return &Deny{d, permissions}, nil
 }
 
-func compileAll(permissions []Permission) ([]Compiled, error) {
+func compileAll(permissions []Permission, deny bool) ([]Compiled, error) {
 	compiled := make([]Compiled, len(permissions))
 	for i, p := range permissions {
-		c, err := compile(p)
+		c, err := compile(p, deny)
 		if err != nil {
 			return nil, err
 		}
@@ -65,19 +67,20 @@ type Compiled struct {
 // A plane is what a permission says about control or about data.
 type plane struct{ granted, excepted patternSet }
 
-func compile(p Permission) (c Compiled, err error) {
+func compile(p Permission, deny bool) (c Compiled, err error) {
 	for _, part := range []struct {
-		list []string
-		set  *patternSet
+		list    []string
+		set     *patternSet
+		literal bool
 	}{
-		{p.Actions, &c.control.granted}, {p.NotActions, &c.control.excepted},
-		{p.DataActions, &c.data.granted}, {p.NotDataActions, &c.data.excepted},
+		{p.Actions, &c.control.granted, false}, {p.NotActions, &c.control.excepted, deny},
+		{p.DataActions, &c.data.granted, false}, {p.NotDataActions, &c.data.excepted, deny},
 	} {
 		patterns, err := parsePatterns(part.list, -1)
 		if err != nil {
 			return Compiled{}, err
 		}
-		*part.set = newPatternSet(patterns)
+		*part.set = newPatternSet(patterns, part.literal)
 	}
 	if p.Condition != "" {
 		if c.Condition, err = condition.Parse(p.Condition); err != nil {
@@ -114,7 +117,9 @@ type patternSet struct {
 // maxDepth is the number of slashes that depths can tell.
 const maxDepth = 63
 
-func newPatternSet(patterns []Pattern) patternSet {
+// newPatternSet makes patterns ready. With literal set, a star that is a whole segment
+// stands for one or more of them, and not for none.
+func newPatternSet(patterns []Pattern, literal bool) patternSet {
 	var s patternSet
 	var exact, subtrees, starts []string
 	for _, p := range patterns {
@@ -129,7 +134,9 @@ func newPatternSet(patterns []Pattern) patternSet {
 			subtrees = append(subtrees, tree+"/")
 			starts = append(starts, tree+"/")
 		default:
-			s.others = append(s.others, newWildcard(p.text))
+			w := newWildcard(p.text)
+			w.literal = literal
+			s.others = append(s.others, w)
 		}
 	}
 	s.common = commonStart(starts)

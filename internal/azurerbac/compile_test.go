@@ -77,6 +77,48 @@ func TestExceptionsStayInTheirPermission(t *testing.T) {
 	}
 }
 
+// AZ-08: that a star inside of an operation may stand for no segment widens what is
+// forbidden, and never narrows it. Each row is one deny assignment, and what it must
+// still forbid, or not.
+func TestAStarForNoSegmentLiftsNoProhibition(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name            string
+		actions, except []string
+		action          string
+		want            bool
+	}{
+		{"forbidden with a segment", []string{"p/a/*/b"}, nil, "p/a/x/b", true},
+		{"forbidden without one", []string{"p/a/*/b"}, nil, "p/a/b", true},
+		{"taken out with a segment", []string{"*"}, []string{"p/a/*/b"}, "p/a/x/b", false},
+		{"taken out with two", []string{"*"}, []string{"p/a/*/b"}, "p/a/x/y/b", false},
+		{"not taken out without one", []string{"*"}, []string{"p/a/*/b"}, "p/a/b", true},
+		{"nor where stars follow one another", []string{"p/*"}, []string{"p/*/*/b"}, "p/b", true},
+		{"nor where two are needed", []string{"p/*"}, []string{"p/*/*/b"}, "p/x/b", true},
+		{"nor behind a star of another sort", []string{"p/*"}, []string{"p*/a/*/b"}, "p/q/a/b", true},
+		{"nor at the beginning", []string{"*/b"}, []string{"p/*/b"}, "p/b", true},
+		{"a star at the end is not concerned", []string{"p/*"}, []string{"p/a/*"}, "p/a/b", false},
+	} {
+		for _, data := range []bool{false, true} {
+			p := azurerbac.Permission{Actions: tt.actions, NotActions: tt.except}
+			if data {
+				p = azurerbac.Permission{DataActions: tt.actions, NotDataActions: tt.except}
+			}
+			deny, err := azurerbac.CompileDeny(azurerbac.DenyAssignment{Permissions: []azurerbac.Permission{p}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := deny.Permissions[0].Covers([]byte(tt.action), data); got != tt.want {
+				t.Errorf("%s: %v but for %v forbids %s (data %t) = %t, want %t", tt.name, tt.actions, tt.except, tt.action, data, got, tt.want)
+			}
+		}
+	}
+	// In a role it is the other way round: what is taken out is taken out of a right.
+	if compile(t, azurerbac.Permission{Actions: []string{"*"}, NotActions: []string{"p/a/*/b"}}).Permissions[0].Covers([]byte("p/a/b"), false) {
+		t.Error("a role grants what its exception takes out without a segment")
+	}
+}
+
 func TestCompileRefusesHalfARole(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]azurerbac.Permission{

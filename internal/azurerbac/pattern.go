@@ -77,6 +77,8 @@ type wildcard struct {
 	suffix string
 	middle [][]byte
 	exact  bool // no star; prefix is all of it
+	// literal keeps a star that is a whole segment from standing for no segment.
+	literal bool
 }
 
 func newWildcard(text string) wildcard {
@@ -103,7 +105,7 @@ func (w *wildcard) match(action []byte) bool {
 	}
 	at := len(w.prefix)
 	for _, mid := range w.middle {
-		from := shared(action, at, mid[0])
+		from := w.shared(action, at, mid[0])
 		i := bytes.Index(action[from:], mid)
 		if i < 0 {
 			return false
@@ -114,13 +116,13 @@ func (w *wildcard) match(action []byte) bool {
 		return true
 	}
 	from := len(action) - len(w.suffix)
-	return from >= shared(action, at, w.suffix[0]) && string(action[from:]) == w.suffix
+	return from >= w.shared(action, at, w.suffix[0]) && string(action[from:]) == w.suffix
 }
 
 // shared is where the piece behind a star may begin when the piece before it ends
 // at a place: both may share their slash, so that the star is no segment.
-func shared(action []byte, at int, first byte) int {
-	if first == '/' && at > 0 && action[at-1] == '/' {
+func (w *wildcard) shared(action []byte, at int, first byte) int {
+	if !w.literal && first == '/' && at > 0 && action[at-1] == '/' {
 		return at - 1
 	}
 	return at

@@ -40,7 +40,7 @@ func FuzzRoute(f *testing.F) {
 	})
 }
 
-// A filter that was understood is written so that it is understood again.
+// ARM-06: a filter that was understood is written so that it is understood again.
 func FuzzFilter(f *testing.F) {
 	f.Add("atScope() and principalId eq 'it''s'")
 	f.Add("ASSIGNEDTO('x')")

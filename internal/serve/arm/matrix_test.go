@@ -278,7 +278,7 @@ var open = map[string]string{
 
 // ARM-07: who has no right is refused at every route, with the same words whether
 // there is what he asks for or not.
-func TestEveryRouteRefusesWhoMayNot(t *testing.T) {
+func TestEveryRouteRefusesWhoMayNot(t *testing.T) { // ARM-18
 	t.Parallel()
 	m := newMatrix(t)
 	m.put(directory.User{ID: servetest.ID(number(7005)), Tenant: servetest.Tenant, UserPrincipalName: "plain@teknews.cloud"})

@@ -90,7 +90,7 @@ func denies(w World, d Deny, who map[string]bool, ask Ask) bool {
 	if anyOf(who, d.ExcludePrincipals) {
 		return false
 	}
-	return covers(d.Permissions, ask)
+	return covers(d.Permissions, ask, matchLiterally)
 }
 
 func grants(w World, a Assignment, who map[string]bool, ask Ask) bool {
@@ -103,23 +103,25 @@ func grants(w World, a Assignment, who map[string]bool, ask Ask) bool {
 	if !a.NotAfter.IsZero() && !ask.Now.Before(a.NotAfter) {
 		return false
 	}
-	return reaches(w, a.Scope, ask.Scope) && covers(w.Roles[a.Role].Permissions, ask)
+	return reaches(w, a.Scope, ask.Scope) && covers(w.Roles[a.Role].Permissions, ask, match)
 }
 
-func covers(permissions []Permission, ask Ask) bool {
+// covers holds what is taken out against excepts, which reads a star in a way of its
+// own where more would be allowed by reading more into it.
+func covers(permissions []Permission, ask Ask, excepts func(pattern, s string) bool) bool {
 	for _, p := range permissions {
 		granted, excepted := p.Actions, p.NotActions
 		if ask.Data {
 			granted, excepted = p.DataActions, p.NotDataActions
 		}
-		if matchAny(granted, ask.Action) && !matchAny(excepted, ask.Action) {
+		if matchAny(granted, ask.Action, match) && !matchAny(excepted, ask.Action, excepts) {
 			return true
 		}
 	}
 	return false
 }
 
-func matchAny(patterns []string, action string) bool {
+func matchAny(patterns []string, action string, match func(pattern, s string) bool) bool {
 	if action == "" {
 		return false
 	}
@@ -142,6 +144,18 @@ func match(pattern, s string) bool {
 		return match(pattern[1:], s) || s != "" && match(pattern, s[1:])
 	default:
 		return s != "" && pattern[0] == s[0] && match(pattern[1:], s[1:])
+	}
+}
+
+// matchLiterally is match for a star that is at least a segment where it is all of one.
+func matchLiterally(pattern, s string) bool {
+	switch {
+	case pattern == "":
+		return s == ""
+	case pattern[0] == '*':
+		return matchLiterally(pattern[1:], s) || s != "" && matchLiterally(pattern, s[1:])
+	default:
+		return s != "" && pattern[0] == s[0] && matchLiterally(pattern[1:], s[1:])
 	}
 }
 
