@@ -466,3 +466,51 @@ func TestPatternsOfSubjects(t *testing.T) { // FED-02
 		t.Errorf("a tenant that allows patterns no more: %d", got)
 	}
 }
+
+// FED-18, FED-19: one assertion that a workload sends from many places at once buys
+// a token each time, up to what one minute allows, and never one more.
+func TestOneAssertionAtOnceFromManyPlaces(t *testing.T) {
+	t.Parallel()
+	w, kube := newFederatedWorld(t)
+	raw := kube.token(nil)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	got, ids := make(map[int]int), make(map[string]bool)
+	for range 40 {
+		wg.Go(func() {
+			for range 5 {
+				r := w.post(tokenPath(tenantA.ID.String()), exchangeForm(workload.ClientID.String(), raw))
+				mu.Lock()
+				got[r.Status]++
+				if r.Status == http.StatusOK {
+					ids[r.Access] = true
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if got[http.StatusOK] != 120 || got[http.StatusTooManyRequests] != 80 || len(ids) != 120 {
+		t.Errorf("%v, %d tokens, want 120 and 80 turned away", got, len(ids))
+	}
+}
+
+// FED-21: what a service account token says is believed until it ends, also when its
+// pod is gone: only the cluster knows that, and it is not asked. The window is the
+// life of the token, which is an hour or less for pods of the webhook.
+func TestATokenOfAPodThatIsGoneIsGoodUntilItEnds(t *testing.T) {
+	t.Parallel()
+	w, kube := newFederatedWorld(t)
+	raw := kube.token(map[string]any{"kubernetes.io": map[string]any{"namespace": "web", "pod": map[string]any{"name": "gone", "uid": "70000000-0000-4000-8000-000000000001"}}})
+	ask := func() reply {
+		return w.post(tokenPath(tenantA.ID.String()), exchangeForm(workload.ClientID.String(), raw))
+	}
+	w.clock.forward(55 * time.Minute)
+	if r := ask(); r.Status != http.StatusOK {
+		t.Errorf("before its end: %d %s", r.Status, r.Raw)
+	}
+	w.clock.forward(11 * time.Minute) // with what clocks may differ by
+	if r := ask(); r.Code != 700024 {
+		t.Errorf("after its end: %d %s", r.Status, r.Raw)
+	}
+}
