@@ -64,7 +64,9 @@ func (s side) fill(path string) string {
 			seg[i] = "westeurope"
 		case "accessprofiles":
 			seg[i] = "clusterUser"
-		case "roledefinitions", "roleassignments", "denyassignments", "operations", "operationresults":
+		case "roledefinitions", "roleassignments", "denyassignments", "operations", "operationresults",
+			"roleeligibilityschedulerequests", "roleeligibilityschedules", "roleeligibilityscheduleinstances",
+			"roleassignmentschedulerequests", "roleassignmentschedules", "roleassignmentscheduleinstances":
 			seg[i] = s.id
 		case "identities":
 			seg[i] = "default"
@@ -108,6 +110,9 @@ func (s side) things(tenant directory.TenantID, who principal.ID, n int) []recor
 		azurerbac.DenyAssignment{ID: azurerbac.DenyAssignmentID(servetest.ID(s.id)), Name: s.name, Scope: cluster, Principals: []principal.ID{servetest.ID(id(2))},
 			Permissions: []azurerbac.Permission{{Actions: []string{"Microsoft.Compute/disks/delete"}}}},
 		azurerbac.Definition{ID: role(s.id), RoleName: s.name, AssignableScopes: []scope.Scope{s.sub}, Permissions: []azurerbac.Permission{{Actions: []string{"*/read"}}}},
+		azurerbac.Eligibility{ID: azurerbac.EligibilityID(servetest.ID(s.id)), Scope: group, Principal: who, Role: servetest.Reader},
+		azurerbac.Request{ID: azurerbac.RequestID(servetest.ID(s.id)), ForEligibility: true, Type: azurerbac.AdminAssign, Status: azurerbac.Provisioned, Scope: group, Principal: who, Role: servetest.Reader, RequestedBy: who},
+		azurerbac.Policy{Scope: group, Role: servetest.Reader, Rules: []azurerbac.Rule{{ID: "Expiration_Admin_Eligibility"}}, UpdatedBy: who},
 	}
 	seen := make(map[string]bool)
 	for _, r := range arm.Routes() {
@@ -128,6 +133,8 @@ func bodyOf(r arm.Route) string {
 		return ""
 	case r.Kind == "roleAssignment":
 		return assign(servetest.Reader.String(), servetest.Faye, "")
+	case strings.HasPrefix(r.Kind, "roleEligibilityScheduleRequest"), strings.HasPrefix(r.Kind, "roleAssignmentScheduleRequest"):
+		return wish("AdminAssign", servetest.Reader.String(), servetest.Faye, lasting("P30D"))
 	case r.Kind == "roleDefinition":
 		return `{"properties":{"roleName":"new","permissions":[{"actions":["*/read"]}],"assignableScopes":["` + servetest.Group.String() + `"]}}`
 	case r.Kind == "checkaccess":

@@ -302,7 +302,7 @@ func putRequest(s *session, r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if old, there := s.est.Request(q.ID); there {
+	if old, there := s.est.Request(q.ID); there && old.RequestedBy == s.caller.ID && old.Scope == r.at && s.ours(r.at) {
 		return s.replay(old, q)
 	}
 	switch {
@@ -325,9 +325,13 @@ func (s *session) replay(old azurerbac.Request, q ask) (answer, error) {
 		same.NotAfter = q.NotAfter
 	}
 	if same != q.Request {
-		return answer{}, serve.Refuse(http.StatusConflict, "RoleScheduleRequestExists", fmt.Sprintf("There is a schedule request with the name '%s' already. Choose another one.", q.ID))
+		return answer{}, nameTaken(q)
 	}
 	return answer{status: http.StatusCreated, body: s.requestBody(old), of: old.Key()}, nil
+}
+
+func nameTaken(q ask) error {
+	return serve.Refuse(http.StatusConflict, "RoleScheduleRequestExists", fmt.Sprintf("There is a schedule request with the name '%s' already. Choose another one.", q.ID))
 }
 
 // What is kept of requests that are over, of each principal.
@@ -339,6 +343,9 @@ const (
 
 // settled answers a request with what it comes to.
 func (s *session) settled(q ask, status azurerbac.RequestStatus, ops ...estate.Op) (answer, error) {
+	if _, there := s.est.Request(q.ID); there {
+		return answer{}, nameTaken(q) // and who may not ask at all does not learn it (ARM-07)
+	}
 	q.Status = status
 	ops = append(ops, estate.Op{Put: q.Request})
 	ops = append(ops, s.pruned(q.Principal)...)
