@@ -1,5 +1,6 @@
 // Package node is a machine of a cluster on which pods really run: containerd,
-// runc and kubelet, joined to a cluster of a house, with a bridge between the pods.
+// runc and kubelet, joined to a cluster of a house, with a cable to each pod. A
+// bridge would not do: on it pods can pass for their neighbours.
 //
 //	func TestMain(m *testing.M) { os.Exit(node.Main(m)) }
 //
@@ -34,10 +35,9 @@ const (
 	insideVar = "GATEHOUSE_NODE_DIR"
 	// Name is the node's.
 	Name = "node-1"
-	// Gateway is the address of the machine on the bridge, by which pods reach it.
+	// Gateway is the address of the machine, by which pods reach it.
 	Gateway = "10.244.0.1"
 	subnet  = "10.244.0.0/24"
-	bridge  = "cni0"
 	plugins = "/usr/lib/cni"
 )
 
@@ -82,13 +82,15 @@ func missing() string {
 			return name + " is not installed; on Debian: apt-get install containerd runc iproute2 nftables containernetworking-plugins"
 		}
 	}
-	if _, err := os.Stat(filepath.Join(plugins, "bridge")); err != nil {
+	if _, err := os.Stat(filepath.Join(plugins, "ptp")); err != nil {
 		return "the plugins of CNI are not in " + plugins + "; on Debian: apt-get install containernetworking-plugins"
 	}
-	kube := os.Getenv("GATEHOUSE_KUBE")
-	if kube == "" {
-		return "GATEHOUSE_KUBE names no gatehouse-kube binary; make test builds one and sets it"
+	for _, name := range []string{"GATEHOUSE_KUBE", "GATEHOUSE_BIN"} {
+		if os.Getenv(name) == "" {
+			return name + " names no binary; make test builds it and sets the variable"
+		}
 	}
+	kube := os.Getenv("GATEHOUSE_KUBE")
 	if out, err := exec.Command(kube, "kubelet", "--version").CombinedOutput(); err != nil {
 		return fmt.Sprintf("%s has no kubelet (%v: %s); make build builds one that has", kube, err, strings.TrimSpace(string(out)))
 	}
@@ -173,9 +175,7 @@ func settle(dir string) error {
 	}
 	for _, args := range []string{
 		"link set lo up",
-		"link add " + bridge + " type bridge",
-		"address add " + Gateway + "/24 dev " + bridge,
-		"link set " + bridge + " up",
+		"address add " + Gateway + "/32 dev lo",
 	} {
 		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %w: %s", args, err, out)

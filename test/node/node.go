@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -43,6 +44,7 @@ func Start(t *testing.T, opt plane.Options) *Node {
 	opt.WorkloadIdentity, opt.Listen, opt.Webhooks = true, Gateway+":8443", "127.0.0.1:8444"
 	n := &Node{Plane: plane.Start(t, opt)}
 	n.startRuntime()
+	n.service()
 	n.join()
 	n.startKubelet()
 	n.Until("the node is ready", n.Ready)
@@ -69,16 +71,17 @@ func (n *Node) In(t *testing.T) *Node {
 	return &q
 }
 
-// A program is one that runs until the test ends.
-type program struct {
+// A Program is one of the machine that runs until the test ends.
+type Program struct {
 	cmd   *exec.Cmd
 	log   string
 	ended chan struct{}
 }
 
-func (n *Node) run(name string, path string, args ...string) *program {
+// Program starts one. Its log is in the folder of the test.
+func (n *Node) Program(name string, path string, args ...string) *Program {
 	n.T.Helper()
-	p := &program{cmd: exec.Command(path, args...), log: filepath.Join(n.Dir, name+".log"), ended: make(chan struct{})}
+	p := &Program{cmd: exec.Command(path, args...), log: filepath.Join(n.Dir, name+".log"), ended: make(chan struct{})}
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		n.T.Fatal(err)
@@ -101,7 +104,7 @@ func (n *Node) run(name string, path string, args ...string) *program {
 	return p
 }
 
-func (p *program) stop() {
+func (p *Program) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
@@ -111,7 +114,7 @@ func (p *program) stop() {
 	}
 }
 
-func (p *program) tail() string {
+func (p *Program) tail() string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -128,7 +131,7 @@ func (n *Node) startRuntime() {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		n.T.Fatal(err)
 	}
-	n.Write("cni/10-bridge.conflist", `{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge", "bridge": "`+bridge+`", "isGateway": true,
+	n.Write("cni/10-pods.conflist", `{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "ptp",
 		"ipam": {"type": "host-local", "ranges": [[{"subnet": "`+subnet+`"}]], "routes": [{"dst": "0.0.0.0/0"}]}}, {"type": "loopback"}]}`)
 	// Without the right to lower it, as in many machines of CI, runc could not give
 	// a sandbox the score of the OOM killer that containerd asks for.
@@ -150,7 +153,7 @@ default_runtime_name = "runc"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 `)
-	containerd := n.run("containerd", "containerd", "--config", conf)
+	containerd := n.Program("containerd", "containerd", "--config", conf)
 	var out []byte
 	n.Until("containerd takes the image", func() bool {
 		select {
@@ -164,6 +167,31 @@ runtime_type = "io.containerd.runc.v2"
 	})
 	if !strings.Contains(string(out), Image) {
 		n.T.Fatalf("ctr images import: %s", out)
+	}
+}
+
+// service leads the address of the service kubernetes to the API server, for pods
+// and for this machine: kube-proxy, which would do it, is not there.
+func (n *Node) service() {
+	n.T.Helper()
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(n.Cluster().Endpoint, "https://"))
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	rule := func(hook string) string {
+		return "chain " + hook + " { type nat hook " + hook + " priority dstnat; ip daddr 10.96.0.1 tcp dport 443 dnat to 127.0.0.1:" + port + "; }\n"
+	}
+	nft := exec.CommandContext(n.T.Context(), "nft", "-f", "-")
+	nft.Stdin = strings.NewReader("table ip service {\n" + rule("prerouting") + strings.Replace(rule("output"), "dstnat", "-100", 1) + "}\n")
+	if out, err := nft.CombinedOutput(); err != nil {
+		n.T.Fatalf("nft: %v: %s", err, out)
+	}
+	// Pods reach a loopback address by it, and this machine has a way to the address.
+	if err := os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("1"), 0); err != nil {
+		n.T.Fatal(err)
+	}
+	if out, err := exec.Command("ip", "route", "replace", "10.96.0.0/16", "dev", "lo").CombinedOutput(); err != nil {
+		n.T.Fatalf("ip route: %v: %s", err, out)
 	}
 }
 
@@ -228,7 +256,7 @@ nodeStatusUpdateFrequency: 2s
 
 func (n *Node) startKubelet() {
 	n.T.Helper()
-	n.run("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
+	n.Program("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
 		"--hostname-override", Name, "--node-ip", Gateway)
 }
 
@@ -287,6 +315,23 @@ func (n *Node) Namespace(name string) {
 	n.Until("the namespace has its service account", func() bool {
 		_, err := n.Kubectl("", "-n", name, "get", "serviceaccount", "default")
 		return err == nil
+	})
+}
+
+// Schedule puts the pods of a namespace here that wait for a node, as the scheduler
+// would, which a cluster of a house does not have. Pods of a DaemonSet need it.
+func (n *Node) Schedule(namespace string) {
+	n.T.Helper()
+	n.Until("there is a pod to schedule", func() bool {
+		bound := false
+		for _, pod := range plane.Get[corev1.PodList](n.Plane, "-n", namespace, "pods").Items {
+			if pod.Spec.NodeName == "" {
+				n.Must(`{"apiVersion":"v1","kind":"Binding","metadata":{"name":"`+pod.Name+`"},"target":{"apiVersion":"v1","kind":"Node","name":"`+Name+`"}}`,
+					"create", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+pod.Name+"/binding", "-f", "-")
+				bound = true
+			}
+		}
+		return bound
 	})
 }
 

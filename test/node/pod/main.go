@@ -6,6 +6,8 @@
 //	/secret?name=N   reads a secret as WorkloadIdentityCredential, once made and kept
 //	/fresh?name=N    the same with a credential of its own; file=F takes another token
 //	/token           what the projected token says, without its signature
+//	/managed?name=N  reads a secret as ManagedIdentityCredential, which keeps tokens for
+//	                 the whole process; client=ID names an identity
 package main
 
 import (
@@ -67,6 +69,7 @@ func serve(ctx context.Context) error {
 	})
 	handle("/fresh", func(r *http.Request) string { return fresh(r.Context(), r.FormValue("name"), r.FormValue("file")) })
 	handle("/token", func(*http.Request) string { return claims(os.Getenv("AZURE_FEDERATED_TOKEN_FILE")) })
+	handle("/managed", func(r *http.Request) string { return managed(r.Context(), r.FormValue("name"), r.FormValue("client")) })
 	srv := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: time.Second}
 	fmt.Println("serving")
 	go func() {
@@ -82,12 +85,35 @@ func serve(ctx context.Context) error {
 // client reads the vault of the environment. It asks the house for what the SDK would
 // ask Microsoft: what its authority is, and whether the vault is one of Azure.
 func client(file string) (*azsecrets.Client, error) {
-	opts := azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}}
 	cred, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: opts, DisableInstanceDiscovery: true, TokenFilePath: file})
 	if err != nil {
 		return nil, err
 	}
+	return reader(cred)
+}
+
+// opts: tests try again, and the SDK does not.
+var opts = azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}}
+
+func reader(cred azcore.TokenCredential) (*azsecrets.Client, error) {
 	return azsecrets.NewClient(os.Getenv("GATEHOUSE")+"/vaults/"+os.Getenv("VAULT"), cred, &azsecrets.ClientOptions{ClientOptions: opts, DisableChallengeResourceVerification: true})
+}
+
+// managed asks the metadata service of the machine for a token.
+func managed(ctx context.Context, name, client string) string {
+	o := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: opts}
+	if client != "" {
+		o.ID = azidentity.ClientID(client)
+	}
+	cred, err := azidentity.NewManagedIdentityCredential(o)
+	if err != nil {
+		return said(err)
+	}
+	c, err := reader(cred)
+	if err != nil {
+		return said(err)
+	}
+	return read(ctx, c, name)
 }
 
 func fresh(ctx context.Context, name, file string) string {
@@ -119,6 +145,9 @@ func said(err error) string {
 	}
 	if refusal, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		return fmt.Sprintf("refused: %d %s", refusal.StatusCode, refusal.ErrorCode)
+	}
+	if refusal, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok && refusal.RawResponse != nil {
+		return fmt.Sprintf("refused: %d", refusal.RawResponse.StatusCode)
 	}
 	return "no answer: " + strings.ReplaceAll(err.Error(), "\n", " ")
 }
