@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/gatehouse-io/gatehouse/internal/inject"
+	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
 // An Account is what is known of a service account.
@@ -75,16 +76,15 @@ func (a Account) identity(client, tenant string, audience Known[string]) []Findi
 		f.add(Finding{Check: "tenant", Verdict: Wrong, What: "the token is asked for in another tenant than the identity's", Got: tenant, Want: i.Tenant.String(), Differ: Compare(tenant, i.Tenant.String()),
 			Fix: fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", quote(a.Name), quote(a.Namespace), inject.TenantIDAnnotation, i.Tenant)})
 	}
-	creds, unread := a.Estate.credentials(i)
-	f.all = append(f.all, Trust(a.presented(audience), creds, i, unread, true)...)
+	f.all = append(f.all, a.Estate.Trust(a.presented(audience), i, true)...)
 	return f.all
 }
 
 // trustedBy is the one identity that trusts the account.
 func (a Account) trustedBy() (found Identity, ok bool) {
 	for _, i := range a.Estate.identities() {
-		for _, c := range a.Estate.FederatedCredentials(i.Client) {
-			if c.Subject != a.subject() || found.Client == i.Client {
+		for _, c := range a.Estate.TrustsOf(i.Client) {
+			if !token.WantOf(c).Compare("", a.subject(), "").Subject || found.Client == i.Client {
 				continue
 			}
 			if ok {

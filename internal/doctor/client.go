@@ -72,13 +72,3 @@ func (e Estate) client(f *findings, text, fix string) (Identity, bool) {
 	}
 	return i, ok
 }
-
-// credentials are the federated credentials of an identity, and why there may be
-// more. Whoever may read one of an identity may read all of them.
-func (e Estate) credentials(i Identity) ([]directory.FederatedCredential, string) {
-	creds := e.FederatedCredentials(i.Client)
-	if len(creds) > 0 {
-		return creds, ""
-	}
-	return nil, e.Unread
-}

@@ -152,11 +152,16 @@ func TestTheDoctorAndTheExchangeAgree(t *testing.T) {
 		var creds []record.Record
 		for n := range rnd.IntN(3) + 1 {
 			c := directory.FederatedCredential{Owner: web.ClientID, Name: fmt.Sprintf("cred%d", n), Issuer: slip(issuer), Subject: slip(subject), Audiences: []string{slip(doctor.Exchange)}}
+			if rnd.IntN(4) == 0 {
+				c.Subject, c.SubjectPattern = "", directory.SubjectPattern([]string{"system:serviceaccount:shop:*", "system:serviceaccount:*:web"}[rnd.IntN(2)])
+			}
 			if c.Validate() == nil {
 				creds = append(creds, c)
 			}
 		}
-		if _, err := s.Commit(t.Context(), store.Change{Why: "test", Ops: swap(s.Current(), creds)}); err != nil {
+		home := corp
+		home.AllowSubjectPatterns = rnd.IntN(2) == 0
+		if _, err := s.Commit(t.Context(), store.Change{Why: "test", Ops: append(swap(s.Current(), creds), estate.Op{Put: home})}); err != nil {
 			continue // two with the same issuer and subject
 		}
 		iss, sub, aud := slip(issuer), slip(subject), slip(doctor.Exchange)
@@ -168,8 +173,7 @@ func TestTheDoctorAndTheExchangeAgree(t *testing.T) {
 		if !ok {
 			t.Fatal("no identity")
 		}
-		found := doctor.Trust(doctor.Presented{Issuer: doctor.Know(iss), Subject: doctor.Know(sub), Audience: doctor.Know(aud)},
-			s.Current().FederatedCredentials(web.ClientID), identity, "", true)
+		found := doctor.Estate{Snapshot: s.Current()}.Trust(doctor.Presented{Issuer: doctor.Know(iss), Subject: doctor.Know(sub), Audience: doctor.Know(aud)}, identity, true)
 		if (err == nil) != (doctor.Worst(found) == doctor.Right) {
 			t.Fatalf("seed %d, round %d: the exchange says %v, the doctor %+v\nof %q %q %q\nand %+v", seed, round, err, found, iss, sub, aud, creds)
 		}

@@ -177,11 +177,10 @@ func (t Token) trusted() []Finding {
 	}
 	var near []candidate
 	for _, i := range t.Estate.identities() {
-		creds := t.Estate.FederatedCredentials(i.Client)
-		if len(creds) == 0 {
+		if len(t.Estate.FederatedCredentials(i.Client)) == 0 {
 			continue
 		}
-		found := Trust(p, creds, i, t.Estate.Unread, false)
+		found := t.Estate.Trust(p, i, false)
 		if Worst(found) == Right {
 			if i.Disabled {
 				f.wrong("client-id", "enable "+i.String()+" again", "%s takes it, and is disabled", i)

@@ -22,13 +22,34 @@ var (
 	cred = directory.FederatedCredential{Owner: web.ClientID, Name: "shop-web", Issuer: issuer, Subject: subject, Audiences: []string{doctor.Exchange}}
 )
 
+var (
+	pattern  = directory.FederatedCredential{Owner: web.ClientID, Name: "pattern", Issuer: issuer, SubjectPattern: "system:serviceaccount:batch:*", Audiences: []string{doctor.Exchange}}
+	allowing = directory.Tenant{ID: corp.ID, Domains: corp.Domains, AllowSubjectPatterns: true}
+)
+
 func load(t testing.TB, records ...record.Record) doctor.Estate {
 	t.Helper()
-	est, err := estate.Load(1, slices.Values(append(places(), records...)))
+	all := slices.DeleteFunc(places(), func(p record.Record) bool {
+		return slices.ContainsFunc(records, func(r record.Record) bool { return r.Key() == p.Key() })
+	})
+	// The tenant comes first: what follows refers to it.
+	slices.SortStableFunc(records, func(a, b record.Record) int { return rank(a) - rank(b) })
+	at := 0
+	for at < len(records) && rank(records[at]) == 0 {
+		at++
+	}
+	est, err := estate.Load(1, slices.Values(slices.Concat(records[:at], all, records[at:])))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return doctor.Estate{Snapshot: est}
+}
+
+func rank(r record.Record) int {
+	if r.Key().Kind == record.Tenant {
+		return 0
+	}
+	return 1
 }
 
 // find returns the findings of a check.
@@ -45,7 +66,7 @@ func find(all []doctor.Finding, check string) (found []doctor.Finding) {
 func expect(t *testing.T, all []doctor.Finding, check string, want doctor.Verdict, says string) {
 	t.Helper()
 	for _, f := range find(all, check) {
-		if f.Verdict == want && strings.Contains(fmt.Sprintf("%s %s %v %s", f.What, f.Got, f.Differ, f.Fix), says) {
+		if f.Verdict == want && strings.Contains(fmt.Sprintf("%s %s %s %v %s", f.What, f.Got, f.Want, f.Differ, f.Fix), says) {
 			return
 		}
 	}
@@ -95,6 +116,8 @@ func TestTokens(t *testing.T) {
 		{"nothing that comes near", with(with(account, "sub", "system:serviceaccount:test:job"), "iss", "https://evil.example/"), nil, "credential", doctor.Wrong, "none comes near", doctor.Wrong},
 		{"what may not be read is not missing", with(with(account, "sub", "system:serviceaccount:test:job"), "iss", "https://evil.example/"),
 			func(d *doctor.Token) { d.Estate.Unread = "no right" }, "credential", doctor.NotEvaluated, "no right", doctor.NotEvaluated},
+		{"a pattern that the tenant does not allow", with(account, "sub", "system:serviceaccount:batch:job"), func(d *doctor.Token) { d.Estate = load(t, cred, pattern) }, "pattern", doctor.Wrong, "does not allow patterns", doctor.Wrong},
+		{"a pattern that the tenant allows", with(account, "sub", "system:serviceaccount:batch:job"), func(d *doctor.Token) { d.Estate = load(t, allowing, cred, pattern) }, "subject", doctor.Right, "system:serviceaccount:batch:*", doctor.Right},
 		{"a person's token", person(ana), nil, "principal", doctor.Right, "ana@corp.example", doctor.Right},
 		{"a token of a person who is disabled", person(gone), nil, "principal", doctor.Wrong, "is disabled", doctor.Wrong},
 		{"a token of somebody who is gone", person(directory.User{ID: principal.ID{99}}), nil, "principal", doctor.Wrong, "nobody has the object id", doctor.Wrong},
@@ -148,7 +171,7 @@ func TestNoFixLetsAStrangerIn(t *testing.T) {
 	}
 	identity, _ := est.Identity(web.ClientID)
 	evil := "system:serviceaccount:shop:$(id)'; id #"
-	for _, f := range doctor.Trust(doctor.Presented{Issuer: doctor.Know(issuer), Subject: doctor.Know(evil), Audience: doctor.Know(doctor.Exchange)}, est.FederatedCredentials(web.ClientID), identity, "", true) {
+	for _, f := range est.Trust(doctor.Presented{Issuer: doctor.Know(issuer), Subject: doctor.Know(evil), Audience: doctor.Know(doctor.Exchange)}, identity, true) {
 		if f.Fix != "" && !strings.Contains(f.Fix, `--subject 'system:serviceaccount:shop:$(id)'\''; id #'`) {
 			t.Errorf("a text that a shell would read: %s", f.Fix)
 		}

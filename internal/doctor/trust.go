@@ -22,20 +22,48 @@ const (
 )
 
 // Trust compares what a token says with the federated credentials of one identity:
-// with the one that takes it, or else with the one that comes nearest. The three
-// parts are all right if and only if the exchange accepts them. unread, if it is
-// not empty, says why there may be more credentials.
+// with the one that takes it, or else with the one that comes nearest. All is right
+// if and only if the exchange accepts it.
 //
 // Own is set for a token that is known to be the asker's, such as that of a pod of
 // his cluster. For others, nothing is proposed that would let somebody new in.
-func Trust(p Presented, creds []directory.FederatedCredential, of Identity, unread string, own bool) []Finding {
+func (e Estate) Trust(p Presented, of Identity, own bool) []Finding {
+	all, unread := e.FederatedCredentials(of.Client), ""
+	if len(all) == 0 { // whoever may read one of an identity may read all of them
+		unread = e.Unread
+	}
+	found := trust(p, e.TrustsOf(of.Client), of, unread, own)
+	if Worst(found) == Right {
+		return found
+	}
+	for _, c := range all {
+		if e.counts(c) || !token.WantOf(c).Compare(p.Issuer.value, p.Subject.value, p.Audience.value).Whole() {
+			continue
+		}
+		found = append(found, Finding{Check: "pattern", About: "credential " + c.Name + " of " + of.String(), Verdict: Wrong,
+			What: "its pattern would take the token, and the tenant does not allow patterns", Got: p.Subject.value, Want: string(c.SubjectPattern), Fix: allowPatterns})
+	}
+	return found
+}
+
+// allowPatterns is what a tenant's record must have.
+const allowPatterns = "allowSubjectPatterns: true in the record of the tenant, or a credential with the subject itself"
+
+// counts reports whether the exchange looks at a credential.
+func (e Estate) counts(c directory.FederatedCredential) bool {
+	return slices.ContainsFunc(e.TrustsOf(c.Owner), func(o directory.FederatedCredential) bool { return o.Name == c.Name })
+}
+
+// trust compares with the credentials that count. unread, if it is not empty, says
+// why there may be more.
+func trust(p Presented, creds []directory.FederatedCredential, of Identity, unread string, own bool) []Finding {
 	f := findings{about: of.String()}
 	if len(creds) == 0 {
 		if unread != "" {
 			f.unseen(CheckCredential, "no federated credential is seen, and there may be some: %s", unread)
 			return f.all
 		}
-		f.wrong(CheckCredential, of.create(p, own), "it has no federated credential: no token of another issuer speaks for it")
+		f.wrong(CheckCredential, of.create(p, own), "it has no federated credential that counts: no token of another issuer speaks for it")
 		return f.all
 	}
 	at := nearest(p, creds)
@@ -55,7 +83,7 @@ func Trust(p Presented, creds []directory.FederatedCredential, of Identity, unre
 	all := allKnown(parts)
 	slips := true
 	for _, x := range parts {
-		slips = slips && (x.fits || Compare(x.got.value, x.want).Slip())
+		slips = slips && (x.fits || cred.SubjectPattern == "" && Compare(x.got.value, x.want).Slip())
 	}
 	for _, x := range parts {
 		switch {
@@ -120,7 +148,7 @@ func (i Identity) mend(p Presented, c directory.FederatedCredential, parts []par
 		return "ask for a token with the audience " + Exchange + ": let the webhook mount it, or set audience in the volume of the pod's template"
 	}
 	switch {
-	case slip, own && parts[0].fits && parts[1].fits:
+	case slip, own && parts[0].fits && parts[1].fits && c.SubjectPattern == "":
 		return i.write("update", c.Name, p)
 	case own:
 		return i.create(p, own)

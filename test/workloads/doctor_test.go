@@ -146,6 +146,28 @@ func TestTheDoctorOnRealPods(t *testing.T) {
 		}
 	})
 
+	t.Run("everything at once", func(t *testing.T) {
+		p := p.in(t)
+		gone := cred
+		gone.Name, gone.Subject = "gone", "system:serviceaccount:gone:web"
+		p.Put(gone)
+		out, errs, code := p.gatehouse("", "doctor", "--all", "--cluster", "wl", "--kubeconfig", kubeconfig)
+		for _, want := range []string{"pod kube-system/system\nwrong          webhook-missed", "pod shop/unlabelled\nwrong          label-missing",
+			"service account shop/object\nwrong          client-id", "credential gone of managed identity web\nwrong          subject-exists", "cluster wl has no namespace gone"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("nothing says %q", want)
+			}
+		}
+		for _, fine := range []string{"pod shop/right", "service account shop/web", "credential shop-web"} {
+			if strings.Contains(out, fine) {
+				t.Errorf("something is wrong with %s", fine)
+			}
+		}
+		if code != 1 || t.Failed() {
+			t.Errorf("exit code %d\n%s%s", code, out, errs)
+		}
+	})
+
 	t.Run("a service account alone", func(t *testing.T) {
 		p := p.in(t)
 		if out, errs, code := p.gatehouse("", "doctor", "sa", "shop/web", "--cluster", "wl", "--kubeconfig", kubeconfig); code != 0 {

@@ -17,6 +17,8 @@ import (
 )
 
 func newDoctor(env *cli.Env) *cobra.Command {
+	w := new(ward)
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "doctor [AADSTSCODE]",
 		Short: "Say why a workload gets no token, and the smallest fix",
@@ -24,24 +26,36 @@ func newDoctor(env *cli.Env) *cobra.Command {
 there is, what it would have to be, how the two differ, and the smallest fix. Nothing
 is changed. With a code of Entra ID, say what it means and what to do next.
 
+With --all, look for what is wrong with any identity, federated credential, and, with
+--cluster, pod and service account: pods that the webhook missed, annotations that name
+nobody, credentials that lead nowhere, and identities that nobody needs.
+
 The directory is that of a house, as far as you may read it, or a folder of estate
 files. What could not be looked at is "not evaluated", and never right.
 
 The exit code is 0 when all is right, 1 when something is wrong, 2 when the command
 is, and 3 when nothing is wrong but something could not be evaluated.`,
 		Example: `  gatehouse doctor AADSTS700213
+  gatehouse doctor --all --cluster aks-1
   gatehouse doctor pod shop/web-7c9d --cluster aks-1
   gatehouse doctor sa shop/web --cluster aks-1
   gatehouse doctor token - < token.txt
   gatehouse doctor token token.txt --estate ./teknews -o json`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeCodes,
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case all && len(args) > 0:
+				return cli.Usage("--all is about everything: leave out the code")
+			case all:
+				return w.tellAll(cmd, env)
+			case len(args) == 0:
 				return cmd.Help()
 			}
 			return tellCode(cmd, env, args[0])
 		}),
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "look at all identities, and at all workloads of the cluster that is named")
+	w.register(cmd, env)
 	cmd.AddCommand(newDoctorPod(env), newDoctorAccount(env), newDoctorToken(env))
 	return cmd
 }
@@ -125,7 +139,8 @@ func (k known) unread(ctx context.Context) (string, error) {
 		action string
 		at     scope.Scope
 	}
-	rights := []right{{mi + "/read", scope.Root}, {mi + "/federatedIdentityCredentials/read", scope.Root}}
+	rights := []right{{mi + "/read", scope.Root}, {mi + "/federatedIdentityCredentials/read", scope.Root},
+		{"Microsoft.ContainerService/managedClusters/read", scope.Root}, {"Microsoft.Authorization/roleAssignments/read", scope.Root}}
 	tenants := 0
 	for t := range k.Tenants() {
 		tenants++

@@ -1,0 +1,76 @@
+package live
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gatehouse-io/gatehouse/internal/cli"
+	"github.com/gatehouse-io/gatehouse/internal/doctor"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
+)
+
+// tellAll looks at all identities, and at all workloads of a cluster if one is named.
+func (w *ward) tellAll(cmd *cobra.Command, env *cli.Env) error {
+	k, err := lookInto(cmd, env)
+	if err != nil {
+		return err
+	}
+	s := doctor.Sweep{Now: env.Now(), Estate: k.Estate, Uses: k.uses(cmd.Context())}
+	if w.cluster != "" {
+		p, err := w.visit(cmd, env)
+		if err != nil {
+			return err
+		}
+		s.Read = append(s.Read, p.swept(cmd.Context()))
+	}
+	return tell(cmd, env, diagnosis{Findings: doctor.ExamineAll(s)})
+}
+
+// swept reads all workloads of a cluster.
+func (p *place) swept(ctx context.Context) doctor.Swept {
+	out := doctor.Swept{Cluster: p.record}
+	if list, err := p.core.ServiceAccounts("").List(ctx, metav1.ListOptions{}); err != nil {
+		out.Accounts = unknown(out.Accounts, err)
+	} else {
+		out.Accounts = doctor.Know(list.Items)
+	}
+	if list, err := p.core.Pods("").List(ctx, metav1.ListOptions{}); err != nil {
+		out.Pods = unknown(out.Pods, err)
+	} else {
+		out.Pods = doctor.Know(list.Items)
+	}
+	return out
+}
+
+// maxEvents is how many events the house tells at once.
+const maxEvents = 1000
+
+// uses are when identities got tokens, as far as the house remembers.
+func (k known) uses(ctx context.Context) doctor.Known[doctor.Uses] {
+	if k.house == nil {
+		return doctor.Unknown[doctor.Uses](offline)
+	}
+	const action = "Microsoft.Directory/traces/read"
+	if d, err := k.house.CanI(ctx, wire.Question{Action: action, Scope: scope.Root.String()}); err != nil || d.Effect != "allow" {
+		return doctor.Unknown[doctor.Uses]("you may not do %s at /", action)
+	}
+	events, err := k.house.Trace(ctx, "", "", maxEvents)
+	if err != nil {
+		return doctor.Unknown[doctor.Uses]("%v", err)
+	}
+	if len(events) == 0 {
+		return doctor.Unknown[doctor.Uses]("the house remembers no request")
+	}
+	u := doctor.Uses{Since: events[0].At, Latest: make(map[principal.ID]time.Time)}
+	for _, e := range events {
+		if id, err := principal.ParseID(e.ID); err == nil && e.At.After(u.Latest[id]) {
+			u.Latest[id] = e.At
+		}
+	}
+	return doctor.Know(u)
+}

@@ -1,0 +1,320 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/inject"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/token"
+)
+
+// A Sweep is what is known of all identities, and of the clusters that were read.
+type Sweep struct {
+	Now    time.Time
+	Estate Estate
+	Read   []Swept
+	// Uses are when identities got their latest token.
+	Uses Known[Uses]
+}
+
+// Uses are the latest uses of identities, of those since an instant.
+type Uses struct {
+	Since  time.Time
+	Latest map[principal.ID]time.Time
+}
+
+// Swept is what is known of all workloads of a cluster.
+type Swept struct {
+	Cluster  resource.Cluster
+	Accounts Known[[]corev1.ServiceAccount]
+	Pods     Known[[]corev1.Pod]
+}
+
+// Bounds of a sweep.
+const (
+	// MaxCredentials is how many federated credentials Entra ID lets an identity have.
+	MaxCredentials = 20
+	// nearMax is how many are near that.
+	nearMax = 18
+	// unusedFor is for how long an identity must not have been used to be called so.
+	unusedFor = 24 * time.Hour
+)
+
+// ExamineAll looks for what is wrong with many pods, service accounts, credentials
+// and identities. Of what is right it says how much there is.
+func ExamineAll(s Sweep) []Finding {
+	var all []Finding
+	for _, c := range s.Read {
+		all = append(all, s.pods(c)...)
+		all = append(all, s.accounts(c)...)
+	}
+	all = append(all, s.credentials()...)
+	all = append(all, s.identities()...)
+	return all
+}
+
+func (s Sweep) pods(c Swept) []Finding {
+	f := &findings{about: "cluster " + c.Cluster.Name}
+	pods, ok := c.Pods.Get()
+	accounts, okAccounts := c.Accounts.Get()
+	if !ok || !okAccounts {
+		why := c.Pods.Why()
+		if ok {
+			why = c.Accounts.Why()
+		}
+		f.unseen("pods", "the pods could not be looked at: %s", why)
+		return f.all
+	}
+	byName := make(map[[2]string]*corev1.ServiceAccount)
+	for i, sa := range accounts {
+		byName[[2]string{sa.Namespace, sa.Name}] = &accounts[i]
+	}
+	fine := 0
+	for i := range pods {
+		p := &pods[i]
+		found := inject.Missing(p, byName[[2]string{p.Namespace, inject.ServiceAccountOf(p)}])
+		for _, x := range found {
+			out := Finding{Check: x.ID, About: fmt.Sprintf("pod %s/%s", p.Namespace, p.Name), Verdict: Wrong, What: x.What, Fix: x.Fix}
+			if x.ID == inject.NotEvaluated {
+				out.Check, out.Verdict = "variable", NotEvaluated
+			}
+			f.add(out)
+		}
+		if len(found) == 0 && inject.Wanted(p) {
+			fine++
+		}
+	}
+	f.right("pods", "%s of %d with the identity that they ask for", count(fine, "pod"), len(pods))
+	return f.all
+}
+
+func (s Sweep) accounts(c Swept) []Finding {
+	f := &findings{about: "cluster " + c.Cluster.Name}
+	accounts, ok := c.Accounts.Get()
+	if !ok {
+		f.unseen("service-accounts", "the service accounts could not be read: %s", c.Accounts.Why())
+		return f.all
+	}
+	fine := 0
+	for _, sa := range accounts {
+		client := sa.Annotations[inject.ClientIDAnnotation]
+		if client == "" {
+			continue
+		}
+		a := Account{Namespace: sa.Namespace, Name: sa.Name, Estate: s.Estate}
+		one := &findings{about: fmt.Sprintf("service account %s/%s", sa.Namespace, sa.Name)}
+		s.Estate.client(one, client, a.annotateTrusted())
+		if Worst(one.all) == Right {
+			fine++
+			continue
+		}
+		f.all = append(f.all, one.all...)
+	}
+	f.right("service-accounts", "%s of %d with an identity that is there", count(fine, "service account"), len(accounts))
+	return f.all
+}
+
+// credentials looks at all federated credentials.
+func (s Sweep) credentials() []Finding {
+	f := &findings{about: "federated credentials"}
+	if s.Estate.Unread != "" {
+		f.unseen("credentials", "there may be more than are seen: %s", s.Estate.Unread)
+	}
+	fine, elsewhere := 0, make(map[string]int)
+	for _, i := range s.Estate.identities() {
+		creds := s.Estate.FederatedCredentials(i.Client)
+		if len(creds) >= nearMax {
+			f.add(Finding{Check: "limit", About: i.String(), Verdict: Wrong, What: fmt.Sprintf("it has %d federated credentials, and Entra ID lets it have %d", len(creds), MaxCredentials),
+				Fix: "take away those that nobody uses, or give some workloads another identity"})
+		}
+		for at, c := range creds {
+			one := &findings{about: "credential " + c.Name + " of " + i.String()}
+			s.twice(one, i, c, creds[:at])
+			if cluster := s.leads(one, i, c); cluster != "" {
+				elsewhere[cluster]++
+				continue
+			}
+			if len(one.all) == 0 {
+				fine++
+			}
+			f.all = append(f.all, one.all...)
+		}
+	}
+	for _, name := range sorted(elsewhere) {
+		f.add(Finding{Check: "subject-exists", About: "cluster " + name, What: fmt.Sprintf("whether the service accounts of %s exist is not known: the cluster was not read", count(elsewhere[name], "credential"))})
+	}
+	f.right("credentials", "%s with nothing wrong", count(fine, "federated credential"))
+	return f.all
+}
+
+func sorted(m map[string]int) []string {
+	var names []string
+	for n := range m {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// twice finds a credential that differs from another one of the identity in a slip.
+func (s Sweep) twice(f *findings, i Identity, c directory.FederatedCredential, others []directory.FederatedCredential) {
+	same := func(a, b string) bool { return a == b || Compare(a, b).Slip() }
+	if c.SubjectPattern != "" {
+		return
+	}
+	for _, o := range others {
+		if o.SubjectPattern == "" && same(c.Issuer, o.Issuer) && same(c.Subject, o.Subject) {
+			f.wrong("twice", i.remove(c.Name), "it differs from %s in a slip of the pen alone, and one of the two takes no token", o.Name)
+		}
+	}
+}
+
+func (i Identity) remove(name string) string {
+	if !i.Managed {
+		return fmt.Sprintf("az ad app federated-credential delete --id %s --federated-credential-id %s", i.Client, quote(name))
+	}
+	group, _ := i.Resource.ResourceGroup()
+	return fmt.Sprintf("az identity federated-credential delete --name %s --identity-name %s --resource-group %s", quote(name), quote(i.Resource.Name()), quote(group.Name()))
+}
+
+// leads says whether a credential leads to a service account that is there. It
+// returns the name of its cluster if that was not read.
+func (s Sweep) leads(f *findings, i Identity, c directory.FederatedCredential) (unread string) {
+	if !s.Estate.counts(c) {
+		f.add(Finding{Check: "pattern", Verdict: Wrong, What: "it has a pattern, and the tenant does not allow patterns: it takes no token", Got: string(c.SubjectPattern), Fix: allowPatterns})
+		return ""
+	}
+	subject := cmp.Or(c.Subject, string(c.SubjectPattern))
+	_, _, account := cutAccount(subject)
+	for cluster := range s.Estate.Clusters() {
+		switch d := Compare(c.Issuer, cluster.IssuerURL); {
+		case cluster.IssuerURL == "":
+		case d == nil && !account:
+			f.add(Finding{Check: "subject-exists", Verdict: Wrong, What: "tokens of cluster " + cluster.Name + " are of service accounts, and the subject is none", Got: subject,
+				Want: accountPrefix + "NAMESPACE:NAME", Fix: i.remove(c.Name)})
+			return ""
+		case d == nil:
+			return s.exists(f, i, c, cluster)
+		case d.Slip():
+			out := Finding{Check: "issuer-known", Verdict: Wrong, What: "the issuer is nearly that of cluster " + cluster.Name, Got: c.Issuer, Want: cluster.IssuerURL, Differ: d}
+			if c.Subject != "" {
+				out.Fix = i.write("update", c.Name, Presented{Know(cluster.IssuerURL), Know(c.Subject), Know(strings.Join(c.Audiences, " "))})
+			}
+			f.add(out)
+			return ""
+		}
+	}
+	switch {
+	case !account: // somebody else's, such as a pipeline's
+	case s.Estate.Unread != "":
+		f.add(Finding{Check: "issuer-known", What: "no cluster with this issuer is seen, and there may be one: " + s.Estate.Unread, Got: c.Issuer})
+	default:
+		f.add(Finding{Check: "issuer-known", Verdict: Wrong, What: "no cluster of the directory has this issuer: it was deleted or made again, or is one that the directory does not know", Got: c.Issuer, Fix: i.remove(c.Name)})
+	}
+	return ""
+}
+
+// exists says whether a cluster has a service account that a credential is for. It
+// returns the name of the cluster if that was not read.
+func (s Sweep) exists(f *findings, i Identity, c directory.FederatedCredential, cluster resource.Cluster) (unread string) {
+	at := slices.IndexFunc(s.Read, func(x Swept) bool { return x.Cluster.Scope == cluster.Scope })
+	if at < 0 {
+		return cluster.Name
+	}
+	accounts, ok := s.Read[at].Accounts.Get()
+	if !ok {
+		return cluster.Name
+	}
+	want := token.WantOf(c)
+	namespace, name, _ := cutAccount(c.Subject)
+	inNamespace := false
+	for _, sa := range accounts {
+		inNamespace = inNamespace || sa.Namespace == namespace
+		if want.Compare("", accountPrefix+sa.Namespace+":"+sa.Name, "").Subject {
+			return ""
+		}
+	}
+	what := fmt.Sprintf("cluster %s has no service account %s in namespace %s", cluster.Name, name, namespace)
+	switch {
+	case c.Subject == "":
+		what = fmt.Sprintf("cluster %s has no service account that fits the pattern", cluster.Name)
+	case !inNamespace:
+		what = fmt.Sprintf("cluster %s has no namespace %s", cluster.Name, namespace)
+	}
+	f.add(Finding{Check: "subject-exists", Verdict: Wrong, What: what + ": whoever makes it gets the identity", Got: cmp.Or(c.Subject, string(c.SubjectPattern)), Fix: i.remove(c.Name)})
+	return ""
+}
+
+// identities finds managed identities that nobody needs: a workload that needs
+// nothing outside its cluster needs none.
+func (s Sweep) identities() []Finding {
+	f := &findings{about: "managed identities"}
+	needed, unread := 0, ""
+	for c := range s.Estate.Clusters() {
+		if s.Estate.KubeUnread(c.Scope) {
+			unread = c.Name
+		}
+	}
+	for m := range s.Estate.Identities() {
+		i := managed(m)
+		if m.SystemAssigned || s.needed(m) {
+			needed++
+			continue
+		}
+		uses, known := s.Uses.Get()
+		_, used := uses.Latest[m.ID]
+		out := Finding{Check: "needed", About: i.String()}
+		switch long := s.Now.Sub(uses.Since) >= unusedFor; {
+		case used:
+			needed++
+			continue
+		case s.Estate.Unread != "":
+			out.What = "it is seen to have no role, and may have one: " + s.Estate.Unread
+		case unread != "":
+			out.What = "it is seen to have no role, and may have one in cluster " + unread + ", whose own bindings nobody has read"
+		case !known:
+			out.What = "it has no role; whether it is used is not known: " + s.Uses.Why()
+		case !long:
+			out.What = fmt.Sprintf("it has no role, and no token since %s; that is too short a time to say that nobody uses it", uses.Since.UTC().Format(time.RFC3339))
+		default:
+			group, _ := m.Resource.ResourceGroup()
+			out.Verdict = Wrong
+			out.What = fmt.Sprintf("it has no role and no token since %s: a workload that needs nothing outside its cluster needs no identity", uses.Since.UTC().Format(time.RFC3339))
+			out.Fix = fmt.Sprintf("az identity delete --name %s --resource-group %s", quote(m.Resource.Name()), quote(group.Name()))
+		}
+		f.add(out)
+	}
+	slices.SortFunc(f.all, func(a, b Finding) int { return strings.Compare(a.About, b.About) })
+	f.right("needed", "%d managed identities are the system's, have a role, or got a token lately", needed)
+	return f.all
+}
+
+// needed reports whether an identity was given anything, by itself or as a member
+// of a group, or is what a cluster is.
+func (s Sweep) needed(m directory.ManagedIdentity) bool {
+	for _, id := range append([]principal.ID{m.ID}, s.Estate.GroupsOf(m.ID)...) {
+		kind := kuberbac.Group
+		if id == m.ID {
+			kind = kuberbac.User
+		}
+		if len(s.Estate.AssignmentsOf(id)) > 0 || len(s.Estate.DirectoryRolesOf(id)) > 0 || len(s.Estate.Owned(id)) > 0 ||
+			len(s.Estate.BindingsOf(kuberbac.Subject{Kind: kind, Name: id.String()})) > 0 {
+			return true
+		}
+	}
+	for c := range s.Estate.Clusters() {
+		if c.UsesIdentity(m.ID) || slices.ContainsFunc(s.Estate.GroupsOf(m.ID), func(g principal.ID) bool { return slices.Contains(c.AdminGroups, g) }) {
+			return true
+		}
+	}
+	return false
+}

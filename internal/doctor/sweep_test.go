@@ -1,0 +1,127 @@
+package doctor_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/doctor"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/inject"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+)
+
+var aks = resource.Cluster{Scope: scope.MustParse("/subscriptions/50000000-0000-4000-8000-000000000001/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/aks-1"),
+	Name: "aks-1", ResourceGroup: "rg", Tenant: corp.ID, OIDCIssuer: true, IssuerURL: issuer}
+
+func credential(name string, change func(*directory.FederatedCredential)) directory.FederatedCredential {
+	c := cred
+	c.Name = name
+	change(&c)
+	return c
+}
+
+func sa(namespace, name, client string) corev1.ServiceAccount {
+	out := corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	if client != "" {
+		out.Annotations = map[string]string{inject.ClientIDAnnotation: client}
+	}
+	return out
+}
+
+func TestSweeps(t *testing.T) {
+	t.Parallel()
+	const right, wrong, unseen = doctor.Right, doctor.Wrong, doctor.NotEvaluated
+	read := func(pods []corev1.Pod, accounts ...corev1.ServiceAccount) func(*doctor.Sweep) {
+		return func(s *doctor.Sweep) {
+			s.Read = []doctor.Swept{{Cluster: aks, Accounts: doctor.Know(accounts), Pods: doctor.Know(pods)}}
+		}
+	}
+	role := func(principal principal.ID) record.Record {
+		var reader azurerbac.DefinitionID
+		for r := range estate.New().Definitions() {
+			if r.RoleName == "Reader" {
+				reader = r.Definition.ID
+			}
+		}
+		return azurerbac.Assignment{ID: azurerbac.AssignmentID{7}, Scope: at, Principal: principal, Role: reader}
+	}
+	crowd := func(n int) (all []record.Record) {
+		for i := range n {
+			all = append(all, credential(fmt.Sprintf("repo-%d", i), func(c *directory.FederatedCredential) {
+				c.Issuer, c.Subject = "https://token.actions.example", fmt.Sprintf("repo:a/b%d", i)
+			}))
+		}
+		return all
+	}
+	web1 := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: map[string]string{inject.UseLabel: "true"}},
+		Spec: corev1.PodSpec{ServiceAccountName: "web", Containers: []corev1.Container{{Name: "app"}}}}
+	team := directory.Group{ID: principal.ID{8}, Tenant: corp.ID, DisplayName: "team"}
+	uses := func(since time.Duration, latest ...principal.ID) func(*doctor.Sweep) {
+		return func(s *doctor.Sweep) {
+			u := doctor.Uses{Since: moment.Add(-since), Latest: make(map[principal.ID]time.Time)}
+			for _, id := range latest {
+				u.Latest[id] = moment
+			}
+			s.Uses = doctor.Know(u)
+		}
+	}
+	given := role(web.ID)
+	for _, tt := range []struct {
+		law     string
+		records []record.Record
+		change  func(*doctor.Sweep)
+		check   string
+		want    doctor.Verdict
+		says    string
+	}{
+		{"all is right", []record.Record{aks, cred, given}, read(nil, sa("shop", "web", web.ClientID.String())), "credentials", right, "1 federated credential"},
+		{"a pod that the webhook missed", []record.Record{aks, cred, given}, read([]corev1.Pod{web1}, sa("shop", "web", web.ClientID.String())), "webhook-missed", wrong, "did not see this pod"},
+		{"an account that names nobody", []record.Record{aks, cred, given}, read(nil, sa("shop", "web", "99999999-0000-4000-8000-000000000099")), "client-id", wrong, "no application and no managed identity"},
+		{"pods that may not be read", []record.Record{aks, cred, given}, func(s *doctor.Sweep) {
+			s.Read = []doctor.Swept{{Cluster: aks, Accounts: doctor.Know([]corev1.ServiceAccount{sa("shop", "web", "")}), Pods: doctor.Unknown[[]corev1.Pod]("forbidden")}}
+		}, "pods", unseen, "forbidden"},
+		{"a cluster that was not read", []record.Record{aks, cred, given}, nil, "subject-exists", unseen, "1 credential"},
+		{"a namespace that is gone", []record.Record{aks, cred, given}, read(nil, sa("test", "web", "")), "subject-exists", wrong, "has no namespace shop: whoever makes it gets the identity"},
+		{"a service account that is gone", []record.Record{aks, cred, given}, read(nil, sa("shop", "job", "")), "subject-exists", wrong, "has no service account web in namespace shop"},
+		{"an issuer of no cluster", []record.Record{cred, given}, nil, "issuer-known", wrong, "az identity federated-credential delete --name shop-web"},
+		{"an issuer of a cluster that one may not see", []record.Record{cred, given}, func(s *doctor.Sweep) { s.Estate.Unread = "no right" }, "issuer-known", unseen, "no right"},
+		{"an issuer that is nearly a cluster's", []record.Record{aks, given, credential("near", func(c *directory.FederatedCredential) { c.Issuer = strings.TrimSuffix(issuer, "/") })}, nil, "issuer-known", wrong, "trailing slash"},
+		{"a pipeline's credential is nobody's cluster", append(crowd(1), given), nil, "credentials", right, "1 federated credential"},
+		{"a credential twice but for a slip", []record.Record{aks, cred, given, credential("other", func(c *directory.FederatedCredential) { c.Subject = "system:serviceaccount:shop:Web" })}, read(nil, sa("shop", "web", "")), "twice", wrong, "a slip of the pen"},
+		{"a pattern that does not count", []record.Record{aks, cred, pattern, given}, read(nil, sa("shop", "web", ""), sa("batch", "job", "")), "pattern", wrong, "takes no token"},
+		{"a pattern that some account fits", []record.Record{allowing, aks, cred, pattern, given}, read(nil, sa("shop", "web", ""), sa("batch", "job", "")), "credentials", right, "2 federated"},
+		{"a pattern that none fits", []record.Record{allowing, aks, cred, pattern, given}, read(nil, sa("shop", "web", "")), "subject-exists", wrong, "fits the pattern"},
+		{"near the limit", append(crowd(18), given), nil, "limit", wrong, "it has 18 federated credentials"},
+		{"not near the limit", append(crowd(17), given), nil, "credentials", right, "17 federated credentials"},
+		{"an identity without a role that nobody uses", []record.Record{}, uses(48 * time.Hour), "needed", wrong, "needs no identity"},
+		{"one that is used", []record.Record{}, uses(48*time.Hour, web.ID), "needed", right, "1 managed identities"},
+		{"a memory that is too short", []record.Record{}, uses(time.Hour), "needed", unseen, "too short a time"},
+		{"a memory that nobody may read", []record.Record{}, nil, "needed", unseen, "whether it is used is not known"},
+		{"a role that one may not see", []record.Record{}, func(s *doctor.Sweep) { uses(48 * time.Hour)(s); s.Estate.Unread = "no right" }, "needed", unseen, "may have one"},
+		{"a role in a cluster that nobody has read", []record.Record{func() record.Record { c := aks; c.Attached = true; return c }()}, uses(48 * time.Hour), "needed", unseen, "in cluster aks-1"},
+		{"a role of a group", []record.Record{team, directory.Membership{Group: team.ID, Member: web.ID}, role(team.ID)}, uses(48 * time.Hour), "needed", right, ""},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			s := doctor.Sweep{Now: moment, Estate: load(t, tt.records...)}
+			if tt.change != nil {
+				tt.change(&s)
+			}
+			found := doctor.ExamineAll(s)
+			expect(t, found, tt.check, tt.want, tt.says)
+			if got := doctor.Worst(found); got != tt.want {
+				t.Errorf("all in all %s, want %s: %+v", got, tt.want, found)
+			}
+		})
+	}
+}
