@@ -56,8 +56,8 @@ func TestTheChartKnowsItsValues(t *testing.T) {
 		hasNot   []string
 		refusals string // part of the error
 	}{
-		{law: "nothing is needed", has: []string{"- mic\n", "replicas: 2"}, hasNot: []string{"--force-namespaced=false"}},
-		{law: "identities of other namespaces are asked for", values: map[string]any{"clusterWide": true}, has: []string{"- --force-namespaced=false"}},
+		{law: "nothing is needed", has: []string{"- mic\n", "replicas: 2"}, hasNot: []string{"--cluster-wide"}},
+		{law: "identities of other namespaces are asked for", values: map[string]any{"clusterWide": true}, has: []string{"- --cluster-wide"}},
 		{law: "a misspelt value is found", values: map[string]any{"clusterwide": true}, refusals: "clusterwide"},
 		{law: "a word is no yes", values: map[string]any{"clusterWide": "false"}, refusals: "clusterWide"},
 		{law: "own images", values: map[string]any{"image": map[string]any{"repository": "r.example/g", "tag": "7"}}, has: []string{`"r.example/g:7"`}},

@@ -277,7 +277,7 @@ status: {status: Assigned}
 
 	t.Run("cluster-wide, pods of other namespaces get it, unless the identity is namespaced", func(t *testing.T) {
 		s := s.in(t)
-		c := s.controller("mic", "--lease", quick, "--force-namespaced=false")
+		c := s.controller("mic", "--lease", quick, "--cluster-wide")
 		uid := s.pod("shop", "guest", "web")
 		s.only(fmt.Sprintf("shop/guest %s: web/web Assigned", uid))
 		if got, want := s.assigned()[0].Metadata.Ref().String(), "default/guest-shop-web"; got != want {

@@ -17,7 +17,7 @@ import (
 func newMIC(env *cli.Env) *cobra.Command {
 	var conf mic.Config
 	var kubeconfig string
-	var namespaced bool
+	var clusterWide bool
 	cmd := &cobra.Command{
 		Use:   "mic",
 		Short: "Run the controller of AAD Pod Identity inside a cluster",
@@ -38,7 +38,7 @@ error.`,
 			if conf.Lease < 0 || conf.Relist < 0 {
 				return cli.Usage("--lease and --relist are lengths of time, and none is below zero")
 			}
-			if !namespaced {
+			if clusterWide {
 				conf.Mode = podid.ClusterWide
 			}
 			if conf.Kube, err = insideConfig(kubeconfig, "gatehouse-mic"); err != nil {
@@ -52,7 +52,7 @@ error.`,
 		}),
 	}
 	f := cmd.Flags()
-	f.BoolVar(&namespaced, "force-namespaced", true, "pods get identities of their own namespace alone; =false lets them have those of others, as upstream does by default")
+	f.BoolVar(&clusterWide, "cluster-wide", false, "let pods have identities of other namespaces too, as upstream does unless it is told --forceNamespaced")
 	f.StringVar(&conf.HealthListen, "health-listen", ":9440", "`address` of /healthz and /readyz")
 	f.StringVar(&kubeconfig, "kubeconfig", "", "`file` that says how to reach the cluster (default: as the pod's service account)")
 	f.DurationVar(&conf.Lease, "lease", 0, "how long one that is gone keeps the others from writing (default 15s)")

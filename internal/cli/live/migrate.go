@@ -25,7 +25,7 @@ func newMigrate(env *cli.Env) *cobra.Command {
 type migrateFlags struct {
 	cluster, kubeconfig, context string
 	check, apply, finish, yes    bool
-	namespaced                   bool
+	clusterWide                  bool
 	why                          string
 }
 
@@ -60,7 +60,7 @@ The exit code of --check is 1 while a workload is blocked or has something to do
 	flags.BoolVar(&f.apply, "apply", false, "bring the workloads with nothing in their way to having both")
 	flags.BoolVar(&f.finish, "finish", false, "take pod identity away from the workloads that have both")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	flags.BoolVar(&f.namespaced, "force-namespaced", true, "as the controller: pods have identities of their own namespace alone")
+	flags.BoolVar(&f.clusterWide, "cluster-wide", false, "as the controller is told: pods have identities of other namespaces too")
 	flags.StringVar(&f.why, "why", "gatehouse migrate pod-identity", "`reason`, for the audit log")
 	cmd.MarkFlagsMutuallyExclusive("check", "apply", "finish")
 	cli.CompleteFlag(cmd, env, "cluster", clusterNames)
@@ -138,7 +138,7 @@ func (m *migration) plan(ctx context.Context) (plan migrate.Plan, err error) {
 		c.Issuer = rec.IssuerURL
 	}
 	c.Webhook = c.Webhook || rec.WorkloadIdentity
-	if !m.flags.namespaced {
+	if m.flags.clusterWide {
 		c.Mode = podid.ClusterWide
 	}
 	c.Known = make(map[directory.AppID][]directory.FederatedCredential)
