@@ -235,7 +235,7 @@ func missing() string {
 	if os.Getuid() != 0 {
 		return "network namespaces need root"
 	}
-	for _, program := range []string{"ip", "nft"} {
+	for _, program := range []string{"ip", "nft", "ss"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return program + " is not installed"
 		}

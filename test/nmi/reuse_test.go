@@ -19,7 +19,10 @@ import (
 // and the agent is killed and started. No pod ever gets what is another's, and each
 // gets its own once the API server knows.
 func addressReuse(t *testing.T, s stage) {
-	const rounds = 60
+	rounds := 60
+	if testing.Short() {
+		rounds = 10
+	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -1,7 +1,9 @@
 package nmi_test
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -144,22 +146,27 @@ func host0600(t *testing.T, s stage) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket is %v, %v", info.Mode(), err)
 	}
-	curl := func(args ...string) string {
-		return in(t, n.ns, append([]string{"curl", "-sS", "--unix-socket", n.dir + "/host.sock"}, args...)...)
+	socket := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", n.dir+"/host.sock")
+		}}}
+	ask := func(pod, query string) answer {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node/host/token?resource=https://vault.azure.net"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pod != "" {
+			req.Header.Set("podns", "shop")
+			req.Header.Set("podname", pod)
+		}
+		return do(socket, req)
 	}
-	const ask = "http://node/host/token?resource=https://vault.azure.net"
-	if got := curl("-H", "podns: shop", "-H", "podname: web-"+n.name, ask); !strings.Contains(got, `"clientid":"`+blue.ClientID.String()) || !strings.Contains(got, "access_token") {
-		t.Errorf("%.300s", got)
+	if a := ask("web-"+n.name, ""); a.status != http.StatusOK || !strings.Contains(a.body, `"clientid":"`+blue.ClientID.String()) || !strings.Contains(a.body, `"token":{"access_token":"eyJ`) {
+		t.Errorf("%s", a)
 	}
-	if got := curl("-H", "podns: shop", "-H", "podname: nobody", ask); !strings.Contains(got, "no running pod shop/nobody") {
-		t.Errorf("%.300s", got)
-	}
-	if got := curl("-H", "podns: shop", "-H", "podname: web-"+n.name, ask+"&client_id="+green.ClientID.String()); !strings.Contains(got, "no azure identity found") {
-		t.Errorf("%.300s", got)
-	}
-	if got := curl(ask); !strings.Contains(got, "missing 'podname' and 'podns'") {
-		t.Errorf("%.300s", got)
-	}
+	ask("nobody", "").refused(t, http.StatusNotFound, "no running pod shop/nobody")
+	ask("web-"+n.name, "&client_id="+green.ClientID.String()).refused(t, http.StatusNotFound, "no azure identity found")
+	ask("", "").refused(t, http.StatusBadRequest, "missing 'podname' and 'podns'")
 	if text := n.log(); strings.Contains(text, "eyJ") || !strings.Contains(text, "shop/web-"+n.name) {
 		t.Errorf("the log: %.2000s", text)
 	}
