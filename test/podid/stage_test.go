@@ -65,7 +65,7 @@ func (s *stage) in(t *testing.T) *stage {
 	return &q
 }
 
-func free(t *testing.T) string {
+func free(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
