@@ -149,7 +149,19 @@ func (b bundle) publicKey() ([]byte, error) {
 		if err := errors.Join(err1, err2); err != nil || curve == nil {
 			return nil, errors.New("the EC key is not understood")
 		}
-		public = &ecdsa.PublicKey{Curve: curve, X: x, Y: y}
+		size := (curve.Params().BitSize + 7) / 8
+		if len(x.Bytes()) > size || len(y.Bytes()) > size {
+			return nil, errors.New("the EC key is not on its curve")
+		}
+		point := make([]byte, 1+2*size)
+		point[0] = 4 // uncompressed (SEC 1, section 2.3.3)
+		x.FillBytes(point[1 : 1+size])
+		y.FillBytes(point[1+size:])
+		p, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+		if err != nil {
+			return nil, errors.New("the EC key is not on its curve")
+		}
+		public = p
 	default:
 		return nil, fmt.Errorf("a key of type %.20q is not mounted", b.Key.KTY)
 	}

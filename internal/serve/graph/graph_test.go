@@ -52,13 +52,15 @@ func issuers(t directory.TenantID) []string {
 	return []string{"https://127.0.0.1:8443/" + t.String() + "/"}
 }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB) *house { return newHouseOn(t, new(store.Memory)) }
+
+func newHouseOn(t testing.TB, kv store.KV) *house {
 	t.Helper()
 	sealer, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := store.Open(t.Context(), store.Config{KV: new(store.Memory), Sealer: sealer, Init: true, MaxAge: time.Minute, Rehearse: true})
+	st, err := store.Open(t.Context(), store.Config{KV: kv, Sealer: sealer, Init: true, MaxAge: time.Minute, Rehearse: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,19 @@
 package graph_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/serve/servetest"
+	"github.com/gatehouse-io/gatehouse/internal/store"
 )
 
 // text is do for what answers a text.
@@ -165,4 +170,57 @@ func TestNobodyChoosesIdsAndTenants(t *testing.T) { // ARM-09
 
 func replaceID(text string, id principal.ID) string {
 	return strings.ReplaceAll(text, id.String(), "ID")
+}
+
+// An outage is a store that takes no writes while it is on.
+type outage struct {
+	*store.Memory
+	on atomic.Bool
+}
+
+func (o *outage) Txn(ctx context.Context, conds []store.Cond, writes []store.Write) (int64, bool, error) {
+	if o.on.Load() {
+		return 0, false, store.ErrUnavailable
+	}
+	return o.Memory.Txn(ctx, conds, writes)
+}
+
+// OA-29: who is told that sign-ins have ended can rely on it, at every replica.
+func TestSignInsEndOrNobodySaysSo(t *testing.T) {
+	t.Parallel()
+	kv := &outage{Memory: new(store.Memory)}
+	h := newHouseOn(t, kv)
+	sealer, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := store.Open(t.Context(), store.Config{KV: kv, Sealer: sealer, MaxAge: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	before, _ := h.store.Current().User(servetest.Jet)
+
+	kv.on.Store(true)
+	if status, body := h.do(servetest.Jet, "POST", "/v1.0/me/revokeSignInSessions", ""); status < 500 {
+		t.Errorf("it says %d %v, and nothing is written", status, body)
+	}
+	if now, _ := h.store.Current().User(servetest.Jet); !now.TokensValidFrom.Equal(before.TokensValidFrom) {
+		t.Error("this replica takes it for done")
+	}
+	kv.on.Store(false)
+	if status, body := h.do(servetest.Jet, "POST", "/v1.0/me/revokeSignInSessions", ""); status != http.StatusOK {
+		t.Fatalf("%d %v", status, body)
+	}
+	here, _ := h.store.Current().User(servetest.Jet)
+	if !here.TokensValidFrom.After(before.TokensValidFrom) {
+		t.Error("it is not done here, and was said to be")
+	}
+	est, err := other.AtLeast(t.Context(), h.store.Current().Revision())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, _ := est.User(servetest.Jet); !there.TokensValidFrom.Equal(here.TokensValidFrom) {
+		t.Error("the other replica does not know of it")
+	}
 }
