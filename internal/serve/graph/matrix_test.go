@@ -36,7 +36,7 @@ var (
 
 // absent are the names of a side, of things that nobody has.
 func (s side) absent() side {
-	out := side{"domains": "qnone.example", "federatedIdentityCredentials": "qnone", "directoryRoles": s["directoryRoles"], "roleDefinitions": s["roleDefinitions"]}
+	out := side{"domains": "qnone.example", "federatedIdentityCredentials": "qnobody", "directoryRoles": s["directoryRoles"], "roleDefinitions": s["roleDefinitions"]}
 	for i, name := range []string{"users", "groups", "applications", "servicePrincipals", "directoryObjects", "organization", "other"} {
 		out[name] = fmt.Sprintf("20000000-0000-4000-8000-0000000009f%d", i)
 	}
