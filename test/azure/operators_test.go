@@ -24,6 +24,24 @@ func hire(t *testing.T, house *azure.House, desk *azure.Desk, name, cluster, rol
 	return upn
 }
 
+// Story 7: who has no role there gets no kubeconfig, and is told which right at which
+// place he lacks.
+func TestStory7(t *testing.T) { // ARM-07
+	t.Parallel()
+	house := azure.Shared(t, azure.Options{Clusters: true})
+	app := house.NewApp(t, "story-7")
+	grant(t, house, app.Principal, "Reader", sample.Subscription+"/resourceGroups/rsg-aksIdentityState2")
+	desk := house.Desk(t)
+	desk.LoginApp(t, app)
+	res := desk.Run(t, "az", "aks", "get-credentials", "-g", "rsg-aksIdentityState1", "-n", "aks-1", "--file", "kubeconfig")
+	wantOut(t, "no role", res, "(AuthorizationFailed) The client")
+	wantOut(t, "the action and the place", res, "does not have authorization to perform action 'Microsoft.ContainerService/managedClusters/listClusterUserCredential/action' over scope '"+
+		sample.Subscription+"/resourceGroups/rsg-aksIdentityState1/providers/Microsoft.ContainerService/managedClusters/aks-1'")
+	if res.Out != "" {
+		t.Errorf("he got %s", res.Out)
+	}
+}
+
 // Story 8: a role of the cluster itself, for one person in one namespace, until his
 // account is disabled.
 func TestStory8(t *testing.T) {
