@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -509,27 +508,14 @@ func TestActivationsAtOnce(t *testing.T) {
 	}
 }
 
-// outage is a store that can be lost.
-type outage struct {
-	*store.Memory
-	on atomic.Bool
-}
-
-func (o *outage) Txn(ctx context.Context, conds []store.Cond, writes []store.Write) (int64, bool, error) {
-	if o.on.Load() {
-		return 0, false, store.ErrUnavailable
-	}
-	return o.Memory.Txn(ctx, conds, writes)
-}
-
 // JIT-13: without the store nothing is granted, here or anywhere.
 func TestNothingIsActivatedWithoutTheStore(t *testing.T) {
 	t.Parallel()
-	kv := &outage{Memory: new(store.Memory)}
+	kv := &servetest.Outage{Memory: new(store.Memory)}
 	h := newPIMHouseOn(t, kv)
 	web := servetest.Group
 	h.must(ownerRG, "PUT", eligibilities(web, 1), wish("AdminAssign", contributor, olu, lasting("P30D")), 201, "Provisioned")
-	kv.on.Store(true)
+	kv.On.Store(true)
 	if got := h.call(olu, "PUT", activations(web, 2), wish("SelfActivate", contributor, olu, lasting("PT1H"))); got.status < 500 {
 		t.Errorf("%d %s", got.status, got.text)
 	}

@@ -2,12 +2,10 @@ package graph_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,23 +170,10 @@ func replaceID(text string, id principal.ID) string {
 	return strings.ReplaceAll(text, id.String(), "ID")
 }
 
-// An outage is a store that takes no writes while it is on.
-type outage struct {
-	*store.Memory
-	on atomic.Bool
-}
-
-func (o *outage) Txn(ctx context.Context, conds []store.Cond, writes []store.Write) (int64, bool, error) {
-	if o.on.Load() {
-		return 0, false, store.ErrUnavailable
-	}
-	return o.Memory.Txn(ctx, conds, writes)
-}
-
 // OA-29: who is told that sign-ins have ended can rely on it, at every replica.
 func TestSignInsEndOrNobodySaysSo(t *testing.T) {
 	t.Parallel()
-	kv := &outage{Memory: new(store.Memory)}
+	kv := &servetest.Outage{Memory: new(store.Memory)}
 	h := newHouseOn(t, kv)
 	sealer, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
@@ -201,14 +186,14 @@ func TestSignInsEndOrNobodySaysSo(t *testing.T) {
 	t.Cleanup(func() { other.Close() })
 	before, _ := h.store.Current().User(servetest.Jet)
 
-	kv.on.Store(true)
+	kv.On.Store(true)
 	if status, body := h.do(servetest.Jet, "POST", "/v1.0/me/revokeSignInSessions", ""); status < 500 {
 		t.Errorf("it says %d %v, and nothing is written", status, body)
 	}
 	if now, _ := h.store.Current().User(servetest.Jet); !now.TokensValidFrom.Equal(before.TokensValidFrom) {
 		t.Error("this replica takes it for done")
 	}
-	kv.on.Store(false)
+	kv.On.Store(false)
 	if status, body := h.do(servetest.Jet, "POST", "/v1.0/me/revokeSignInSessions", ""); status != http.StatusOK {
 		t.Fatalf("%d %v", status, body)
 	}
