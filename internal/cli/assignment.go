@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -95,29 +94,23 @@ func (p *where) read(est *estate.Snapshot) (scope.Scope, error) {
 func assignmentList(env *Env, o *options) *cobra.Command {
 	var who, role string
 	var p where
-	cmd := &cobra.Command{
+	cmd := listing(env, o, "assignment", []string{"PRINCIPAL", "ROLE", "PLACE", "STATE", "ID", "(SCOPE)"}, &cobra.Command{
 		Use: "list", Short: "List role assignments, all or some",
 		Long:    "List role assignments. --principal shows those of somebody and of the groups he is in; a place shows those at it and above it.",
 		Example: "  gatehouse assignment list --cluster aks-1\n  gatehouse assignment list --principal faye@teknews.cloud -o wide\n  gatehouse assignment list --role Owner", Args: exactly(),
-		RunE: run(func(ctx context.Context, _ []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
+	}, func(est *estate.Snapshot, _ []string) ([]row, error) {
+		keep, err := assignmentFilter(est, who, role, &p)
+		if err != nil {
+			return nil, err
+		}
+		var rows []row
+		for _, a := range allAssignments(est) {
+			if keep(a) {
+				rows = append(rows, assignmentRow(est, a, env.Now()))
 			}
-			keep, err := assignmentFilter(est, who, role, &p)
-			if err != nil {
-				return err
-			}
-			var rows []row
-			for _, a := range allAssignments(est) {
-				if keep(a) {
-					rows = append(rows, assignmentRow(est, a, env.Now()))
-				}
-			}
-			sortRows(rows)
-			return o.list(env, "assignment", []string{"PRINCIPAL", "ROLE", "PLACE", "STATE", "ID", "(SCOPE)"}, rows)
-		}),
-	}
+		}
+		return rows, nil
+	})
 	filterFlags(cmd, env, o, &who, &role, &p)
 	return cmd
 }
@@ -165,26 +158,21 @@ func assignmentFilter(est *estate.Snapshot, who, role string, p *where) (func(az
 }
 
 func assignmentShow(env *Env, o *options) *cobra.Command {
-	return &cobra.Command{
+	return showing(env, o, "assignment", &cobra.Command{
 		Use: "show ID", Short: "Show a role assignment", Example: "  gatehouse assignment show 0d5e3c0f-9d3a-8a52-9e76-0b5fdd1f1b7e", Args: exactly("ID"),
 		ValidArgsFunction: completeArgs(env, o, 0, assignmentIDs),
-		RunE: run(func(ctx context.Context, args []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
-			}
-			a, err := findAssignment(est, args[0])
-			if err != nil {
-				return err
-			}
-			r := assignmentRow(est, a, env.Now())
-			return o.show(env, "assignment", r, []fact{
-				{"Id", a.ID.String()}, {"Principal", r.cells[0]}, {"Object id", a.Principal.String()}, {"Role", r.cells[1]}, {"Role id", a.Role.String()},
-				{"Place", r.cells[2]}, {"Scope", a.Scope.String()}, {"State", r.cells[3]}, {"From", instant(a.NotBefore)}, {"Until", instant(a.NotAfter)},
-				{"Condition", a.Condition}, {"Description", a.Description}, {"Created", instant(a.CreatedOn)},
-			})
-		}),
-	}
+	}, func(est *estate.Snapshot, name string) (row, []fact, error) {
+		a, err := findAssignment(est, name)
+		if err != nil {
+			return row{}, nil, err
+		}
+		r := assignmentRow(est, a, env.Now())
+		return r, []fact{
+			{"Id", a.ID.String()}, {"Principal", r.cells[0]}, {"Object id", a.Principal.String()}, {"Role", r.cells[1]}, {"Role id", a.Role.String()},
+			{"Place", r.cells[2]}, {"Scope", a.Scope.String()}, {"State", r.cells[3]}, {"From", instant(a.NotBefore)}, {"Until", instant(a.NotAfter)},
+			{"Condition", a.Condition}, {"Description", a.Description}, {"Created", instant(a.CreatedOn)},
+		}, nil
+	})
 }
 
 func findAssignment(est *estate.Snapshot, text string) (azurerbac.Assignment, error) {
@@ -250,29 +238,24 @@ func (g *grantFlags) read(est *estate.Snapshot, now time.Time) (a azurerbac.Assi
 }
 
 func assignmentCreate(env *Env, o *options) *cobra.Command {
-	var c change
 	var g grantFlags
 	var description string
-	cmd := &cobra.Command{
+	cmd := changing(env, o, &cobra.Command{
 		Use: "create", Short: "Give somebody a role at a place (on a server)",
 		Example: `  gatehouse assignment create --role "Azure Kubernetes Service RBAC Reader" --principal faye@teknews.cloud --cluster aks-1 -n dev
   gatehouse assignment create --role "Azure Kubernetes Service RBAC Cluster Admin" --principal sre --cluster aks-1 --for 10m --why "incident 42"`,
 		Args: exactly(),
-		RunE: run(func(ctx context.Context, _ []string) error {
-			return c.commit(ctx, env, o, "gatehouse assignment create", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				a, who, err := g.read(est, env.Now())
-				if err != nil {
-					return nil, "", err
-				}
-				a.ID, a.Description = azurerbac.NewAssignmentID(), description
-				if err := a.Validate(); err != nil {
-					return nil, "", usage("%w", err)
-				}
-				return []estate.Op{{Put: a}}, fmt.Sprintf("role %q at %s given to %s as %s", roleName(est, a.Role), place(est, a.Scope.String()), who, a.ID), nil
-			})
-		}),
-	}
-	c.flags(cmd)
+	}, func(est *estate.Snapshot, _ []string) ([]estate.Op, string, error) {
+		a, who, err := g.read(est, env.Now())
+		if err != nil {
+			return nil, "", err
+		}
+		a.ID, a.Description = azurerbac.NewAssignmentID(), description
+		if err := a.Validate(); err != nil {
+			return nil, "", usage("%w", err)
+		}
+		return []estate.Op{{Put: a}}, fmt.Sprintf("role %q at %s given to %s as %s", roleName(est, a.Role), place(est, a.Scope.String()), who, a.ID), nil
+	})
 	g.flags(cmd, env, o)
 	cmd.Flags().StringVar(&description, "description", "", "`text` about it")
 	return cmd
@@ -307,22 +290,16 @@ func timeWindow(a *azurerbac.Assignment, now time.Time, from, until string, last
 }
 
 func assignmentDelete(env *Env, o *options) *cobra.Command {
-	var c change
-	cmd := &cobra.Command{
+	return changing(env, o, &cobra.Command{
 		Use: "delete ID", Short: "Take a role away (on a server)", Example: "  gatehouse assignment delete 0d5e3c0f-9d3a-8a52-9e76-0b5fdd1f1b7e --server https://127.0.0.1:8443",
 		Args: exactly("ID"), ValidArgsFunction: completeArgs(env, o, 0, assignmentIDs),
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse assignment delete", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				a, err := findAssignment(est, args[0])
-				if err != nil {
-					return nil, "", err
-				}
-				r := assignmentRow(est, a, env.Now())
-				return []estate.Op{{Delete: record.KeyOf(record.RoleAssignment, a.ID.String())}},
-					fmt.Sprintf("role %q at %s taken from %s", r.cells[1], r.cells[2], r.cells[0]), nil
-			})
-		}),
-	}
-	c.flags(cmd)
-	return cmd
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		a, err := findAssignment(est, args[0])
+		if err != nil {
+			return nil, "", err
+		}
+		r := assignmentRow(est, a, env.Now())
+		return []estate.Op{{Delete: record.KeyOf(record.RoleAssignment, a.ID.String())}},
+			fmt.Sprintf("role %q at %s taken from %s", r.cells[1], r.cells[2], r.cells[0]), nil
+	})
 }

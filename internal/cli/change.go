@@ -49,6 +49,17 @@ func (c *change) commit(ctx context.Context, env *Env, o *options, what string, 
 	return nil
 }
 
+// changing makes of cmd a command that changes what plan says, on the server. A plan
+// is the ops and what to say when they are done.
+func changing(env *Env, o *options, cmd *cobra.Command, plan func(est *estate.Snapshot, args []string) ([]estate.Op, string, error)) *cobra.Command {
+	var c change
+	c.flags(cmd)
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		return c.commit(ctx, env, o, cmd.CommandPath(), func(est *estate.Snapshot) ([]estate.Op, string, error) { return plan(est, args) })
+	})
+	return cmd
+}
+
 // withDependents are the ops that delete a record and what makes no sense without it.
 func withDependents(est *estate.Snapshot, op estate.Op) []estate.Op {
 	var ops []estate.Op

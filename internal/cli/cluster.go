@@ -87,32 +87,27 @@ func (o *options) listLive(ctx context.Context, env *Env, live clusterStates, ro
 }
 
 func clusterShow(env *Env, o *options) *cobra.Command {
-	return &cobra.Command{
+	return showing(env, o, "cluster", &cobra.Command{
 		Use: "show CLUSTER", Short: "Show a cluster and who administers it", Example: "  gatehouse cluster show aks-1", Args: exactly("CLUSTER"),
 		ValidArgsFunction: completeArgs(env, o, 0, clusters),
-		RunE: run(func(ctx context.Context, args []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
-			}
-			c, err := findCluster(est, args[0])
-			if err != nil {
-				return err
-			}
-			r := clusterRow(est, c)
-			legacy := ""
-			if l := c.LegacySignIn; !l.IsZero() {
-				legacy = "server " + appName(est, l.ServerApp) + ", client " + appName(est, l.ClientApp) + "; az aks update --enable-aad ends it"
-			}
-			read := "not read yet; those that Kubernetes creates are taken for granted"
-			if c.Mirrored {
-				read = "read from the cluster"
-			}
-			return o.show(env, "cluster", r, []fact{
-				{"Name", r.cells[0]}, {"Scope", c.Scope.String()}, {"Location", c.Location}, {"Sign-in", r.cells[2]}, {"Legacy integration", legacy}, {"RBAC", r.cells[3]},
-				{"Local accounts", r.cells[4]}, {"Admin groups", r.cells[5]}, {"Roles and bindings", read}, {"Endpoint", c.Endpoint},
-				{"Revoked certificates", strings.Join(c.RevokedCertificates, ", ")},
-			})
-		}),
-	}
+	}, func(est *estate.Snapshot, name string) (row, []fact, error) {
+		c, err := findCluster(est, name)
+		if err != nil {
+			return row{}, nil, err
+		}
+		r := clusterRow(est, c)
+		legacy := ""
+		if l := c.LegacySignIn; !l.IsZero() {
+			legacy = "server " + appName(est, l.ServerApp) + ", client " + appName(est, l.ClientApp) + "; az aks update --enable-aad ends it"
+		}
+		read := "not read yet; those that Kubernetes creates are taken for granted"
+		if c.Mirrored {
+			read = "read from the cluster"
+		}
+		return r, []fact{
+			{"Name", r.cells[0]}, {"Scope", c.Scope.String()}, {"Location", c.Location}, {"Sign-in", r.cells[2]}, {"Legacy integration", legacy}, {"RBAC", r.cells[3]},
+			{"Local accounts", r.cells[4]}, {"Admin groups", r.cells[5]}, {"Roles and bindings", read}, {"Endpoint", c.Endpoint},
+			{"Revoked certificates", strings.Join(c.RevokedCertificates, ", ")},
+		}, nil
+	})
 }

@@ -60,41 +60,35 @@ func directoryRoleRoles(env *Env, o *options) *cobra.Command {
 
 func directoryRoleList(env *Env, o *options) *cobra.Command {
 	var role, who string
-	cmd := &cobra.Command{
+	cmd := listing(env, o, "directoryRole", []string{"ROLE", "PRINCIPAL", "OVER", "(PRINCIPAL ID)", "(TENANT)"}, &cobra.Command{
 		Use: "list", Short: "List who has which role of the directory", Example: "  gatehouse directory-role list\n  gatehouse directory-role list --principal faye@teknews.cloud", Args: exactly(),
-		RunE: run(func(ctx context.Context, _ []string) error {
-			_, est, err := o.look(ctx, env)
+	}, func(est *estate.Snapshot, _ []string) ([]row, error) {
+		only := directory.RoleAssignment{}
+		if role != "" {
+			r, err := findDirectoryRole(role)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			only := directory.RoleAssignment{}
-			if role != "" {
-				r, err := findDirectoryRole(role)
-				if err != nil {
-					return err
+			only.Role = directoryrole.ID(r)
+		}
+		if who != "" {
+			p, err := findPrincipal(est, who)
+			if err != nil {
+				return nil, err
+			}
+			only.Principal = p.ID
+		}
+		var rows []row
+		for t := range est.Tenants() {
+			for a := range est.DirectoryRoles(t.ID) {
+				if !only.Role.IsZero() && a.Role != only.Role || !only.Principal.IsZero() && a.Principal != only.Principal {
+					continue
 				}
-				only.Role = directoryrole.ID(r)
+				rows = append(rows, directoryRoleRow(est, t, a))
 			}
-			if who != "" {
-				p, err := findPrincipal(est, who)
-				if err != nil {
-					return err
-				}
-				only.Principal = p.ID
-			}
-			var rows []row
-			for t := range est.Tenants() {
-				for a := range est.DirectoryRoles(t.ID) {
-					if !only.Role.IsZero() && a.Role != only.Role || !only.Principal.IsZero() && a.Principal != only.Principal {
-						continue
-					}
-					rows = append(rows, directoryRoleRow(est, t, a))
-				}
-			}
-			sortRows(rows)
-			return o.list(env, "directoryRole", []string{"ROLE", "PRINCIPAL", "OVER", "(PRINCIPAL ID)", "(TENANT)"}, rows)
-		}),
-	}
+		}
+		return rows, nil
+	})
 	cmd.Flags().StringVar(&role, "role", "", "only this `role`")
 	cmd.Flags().StringVar(&who, "principal", "", "only those of this `user`, group or program")
 	completeFlag(cmd, env, o, "role", directoryRoleNames)
@@ -111,9 +105,8 @@ func directoryRoleRow(est *estate.Snapshot, t directory.Tenant, a directory.Role
 }
 
 func directoryRoleChange(env *Env, o *options, verb, short string) *cobra.Command {
-	var c change
 	var object string
-	cmd := &cobra.Command{
+	cmd := changing(env, o, &cobra.Command{
 		Use: verb + " ROLE WHO", Short: short, Args: exactly("ROLE", "WHO"),
 		Example: fmt.Sprintf("  gatehouse directory-role %s \"User Administrator\" faye@teknews.cloud --server https://127.0.0.1:8443\n"+
 			"  gatehouse directory-role %s \"Groups Administrator\" faye@teknews.cloud --over dev-team --server https://127.0.0.1:8443", verb, verb),
@@ -123,38 +116,34 @@ func directoryRoleChange(env *Env, o *options, verb, short string) *cobra.Comman
 			}
 			return completeArgs(env, o, 1, principals)(cmd, args, start)
 		},
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse directory-role "+verb, func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				role, err := findDirectoryRole(args[0])
-				if err != nil {
-					return nil, "", err
-				}
-				p, err := findPrincipal(est, args[1])
-				if err != nil {
-					return nil, "", err
-				}
-				a := directory.RoleAssignment{Principal: p.ID, Role: directoryrole.ID(role)}
-				over := ""
-				if object != "" {
-					if a.Object, err = findObject(est, object); err != nil {
-						return nil, "", err
-					}
-					over = " over " + objectName(est, a.Object)
-				}
-				_, has := est.Get(a.Key())
-				switch {
-				case verb == "assign" && has:
-					return nil, "", usage("%s has the directory role %q%s already", p.Name, role.RoleName, over)
-				case verb == "assign":
-					return []estate.Op{{Put: a}}, fmt.Sprintf("%s has the directory role %q%s", p.Name, role.RoleName, over), nil
-				case !has:
-					return nil, "", usage("%s does not have the directory role %q%s himself: gatehouse directory-role list shows who does", p.Name, role.RoleName, over)
-				}
-				return []estate.Op{{Delete: a.Key()}}, fmt.Sprintf("%s no longer has the directory role %q%s", p.Name, role.RoleName, over), nil
-			})
-		}),
-	}
-	c.flags(cmd)
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		role, err := findDirectoryRole(args[0])
+		if err != nil {
+			return nil, "", err
+		}
+		p, err := findPrincipal(est, args[1])
+		if err != nil {
+			return nil, "", err
+		}
+		a := directory.RoleAssignment{Principal: p.ID, Role: directoryrole.ID(role)}
+		over := ""
+		if object != "" {
+			if a.Object, err = findObject(est, object); err != nil {
+				return nil, "", err
+			}
+			over = " over " + objectName(est, a.Object)
+		}
+		_, has := est.Get(a.Key())
+		switch {
+		case verb == "assign" && has:
+			return nil, "", usage("%s has the directory role %q%s already", p.Name, role.RoleName, over)
+		case verb == "assign":
+			return []estate.Op{{Put: a}}, fmt.Sprintf("%s has the directory role %q%s", p.Name, role.RoleName, over), nil
+		case !has:
+			return nil, "", usage("%s does not have the directory role %q%s himself: gatehouse directory-role list shows who does", p.Name, role.RoleName, over)
+		}
+		return []estate.Op{{Delete: a.Key()}}, fmt.Sprintf("%s no longer has the directory role %q%s", p.Name, role.RoleName, over), nil
+	})
 	cmd.Flags().StringVar(&object, "over", "", "the one `object` it is for: a user, a group, an application or a service principal; the whole directory if left out")
 	completeFlag(cmd, env, o, "over", objects)
 	return cmd

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -43,82 +42,65 @@ func eligibilityIDs(est *estate.Snapshot) []string {
 func eligibilityList(env *Env, o *options) *cobra.Command {
 	var who, role string
 	var p where
-	cmd := &cobra.Command{
+	cmd := listing(env, o, "eligibility", []string{"PRINCIPAL", "ROLE", "PLACE", "STATE", "ID", "(SCOPE)"}, &cobra.Command{
 		Use: "list", Short: "List eligibilities, all or some",
 		Long:    "List eligibilities. --principal shows those of somebody and of the groups he is in; a place shows those at it and above it.",
 		Example: "  gatehouse eligibility list --cluster aks-1\n  gatehouse eligibility list --principal faye@teknews.cloud -o wide", Args: exactly(),
-		RunE: run(func(ctx context.Context, _ []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
+	}, func(est *estate.Snapshot, _ []string) ([]row, error) {
+		keep, err := assignmentFilter(est, who, role, &p)
+		if err != nil {
+			return nil, err
+		}
+		var rows []row
+		for _, el := range allEligibilities(est) {
+			if keep(el.Assigned(el.Principal)) {
+				rows = append(rows, eligibilityRow(env, est, el))
 			}
-			keep, err := assignmentFilter(est, who, role, &p)
-			if err != nil {
-				return err
-			}
-			var rows []row
-			for _, el := range allEligibilities(est) {
-				if keep(el.Assigned(el.Principal)) {
-					rows = append(rows, eligibilityRow(env, est, el))
-				}
-			}
-			sortRows(rows)
-			return o.list(env, "eligibility", []string{"PRINCIPAL", "ROLE", "PLACE", "STATE", "ID", "(SCOPE)"}, rows)
-		}),
-	}
+		}
+		return rows, nil
+	})
 	filterFlags(cmd, env, o, &who, &role, &p)
 	return cmd
 }
 
 func eligibilityCreate(env *Env, o *options) *cobra.Command {
-	var c change
 	var g grantFlags
-	cmd := &cobra.Command{
+	cmd := changing(env, o, &cobra.Command{
 		Use: "create", Short: "Let somebody activate a role at a place (on a server)",
 		Example: `  gatehouse eligibility create --role "Azure Kubernetes Service RBAC Admin" --principal sre --cluster aks-1 --for 720h`,
 		Args:    exactly(),
-		RunE: run(func(ctx context.Context, _ []string) error {
-			return c.commit(ctx, env, o, "gatehouse eligibility create", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				a, who, err := g.read(est, env.Now())
-				if err != nil {
-					return nil, "", err
-				}
-				el := azurerbac.Eligibility{ID: azurerbac.NewEligibilityID(), Scope: a.Scope, Principal: a.Principal, Role: a.Role,
-					Condition: a.Condition, ConditionVersion: a.ConditionVersion, NotBefore: a.NotBefore, NotAfter: a.NotAfter, CreatedOn: env.Now().UTC()}
-				if err := el.Validate(); err != nil {
-					return nil, "", usage("%w", err)
-				}
-				return []estate.Op{{Put: el}}, fmt.Sprintf("%s may activate role %q at %s by %s", who, roleName(est, el.Role), place(est, el.Scope.String()), el.ID), nil
-			})
-		}),
-	}
-	c.flags(cmd)
+	}, func(est *estate.Snapshot, _ []string) ([]estate.Op, string, error) {
+		a, who, err := g.read(est, env.Now())
+		if err != nil {
+			return nil, "", err
+		}
+		el := azurerbac.Eligibility{ID: azurerbac.NewEligibilityID(), Scope: a.Scope, Principal: a.Principal, Role: a.Role,
+			Condition: a.Condition, ConditionVersion: a.ConditionVersion, NotBefore: a.NotBefore, NotAfter: a.NotAfter, CreatedOn: env.Now().UTC()}
+		if err := el.Validate(); err != nil {
+			return nil, "", usage("%w", err)
+		}
+		return []estate.Op{{Put: el}}, fmt.Sprintf("%s may activate role %q at %s by %s", who, roleName(est, el.Role), place(est, el.Scope.String()), el.ID), nil
+	})
 	g.flags(cmd, env, o)
 	return cmd
 }
 
 func eligibilityRemove(env *Env, o *options) *cobra.Command {
-	var c change
-	cmd := &cobra.Command{
+	return changing(env, o, &cobra.Command{
 		Use: "remove ID", Short: "End who may activate a role, and what was activated (on a server)",
 		Example: "  gatehouse eligibility remove 0d5e3c0f-9d3a-8a52-9e76-0b5fdd1f1b7e --server https://127.0.0.1:8443",
 		Args:    exactly("ID"), ValidArgsFunction: completeArgs(env, o, 0, eligibilityIDs),
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse eligibility remove", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				text := args[0][strings.LastIndexByte(args[0], '/')+1:]
-				var id azurerbac.EligibilityID
-				if err := id.UnmarshalText([]byte(text)); err != nil {
-					return nil, "", usage("%q is no id of an eligibility: gatehouse eligibility list shows them", text)
-				}
-				el, ok := est.Eligibility(id)
-				if !ok {
-					return nil, "", usage("there is no eligibility %s: gatehouse eligibility list shows them", id)
-				}
-				r := eligibilityRow(env, est, el)
-				return withDependents(est, estate.Op{Delete: el.Key()}), fmt.Sprintf("%s may no longer activate role %q at %s", r.cells[0], r.cells[1], r.cells[2]), nil
-			})
-		}),
-	}
-	c.flags(cmd)
-	return cmd
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		text := args[0][strings.LastIndexByte(args[0], '/')+1:]
+		var id azurerbac.EligibilityID
+		if err := id.UnmarshalText([]byte(text)); err != nil {
+			return nil, "", usage("%q is no id of an eligibility: gatehouse eligibility list shows them", text)
+		}
+		el, ok := est.Eligibility(id)
+		if !ok {
+			return nil, "", usage("there is no eligibility %s: gatehouse eligibility list shows them", id)
+		}
+		r := eligibilityRow(env, est, el)
+		return withDependents(est, estate.Op{Delete: el.Key()}), fmt.Sprintf("%s may no longer activate role %q at %s", r.cells[0], r.cells[1], r.cells[2]), nil
+	})
 }

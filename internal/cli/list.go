@@ -2,9 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/manifest"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
@@ -14,6 +18,39 @@ type row struct {
 	rec   record.Record
 	name  string
 	cells []string
+}
+
+// listing makes of cmd a command that lists what rows finds, in order.
+func listing(env *Env, o *options, noun string, heading []string, cmd *cobra.Command, rows func(est *estate.Snapshot, args []string) ([]row, error)) *cobra.Command {
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		_, est, err := o.look(ctx, env)
+		if err != nil {
+			return err
+		}
+		found, err := rows(est, args)
+		if err != nil {
+			return err
+		}
+		sortRows(found)
+		return o.list(env, noun, heading, found)
+	})
+	return cmd
+}
+
+// showing makes of cmd a command that shows the one thing that its argument names.
+func showing(env *Env, o *options, noun string, cmd *cobra.Command, facts func(est *estate.Snapshot, name string) (row, []fact, error)) *cobra.Command {
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		_, est, err := o.look(ctx, env)
+		if err != nil {
+			return err
+		}
+		r, told, err := facts(est, args[0])
+		if err != nil {
+			return err
+		}
+		return o.show(env, noun, r, told)
+	})
+	return cmd
 }
 
 // list prints records: as a table, by name, or in the form that apply reads.

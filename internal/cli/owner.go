@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,38 +80,32 @@ func findObject(est *estate.Snapshot, name string) (principal.ID, error) {
 }
 
 func ownerList(env *Env, o *options) *cobra.Command {
-	return &cobra.Command{
+	return listing(env, o, "owner", []string{"OBJECT", "OWNER", "(OBJECT ID)", "(OWNER ID)"}, &cobra.Command{
 		Use: "list [OBJECT]", Short: "List who owns what", Example: "  gatehouse owner list\n  gatehouse owner list dev-team", Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeArgs(env, o, 0, owned),
-		RunE: run(func(ctx context.Context, args []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
+	}, func(est *estate.Snapshot, args []string) ([]row, error) {
+		var only principal.ID
+		if len(args) > 0 {
+			var err error
+			if only, err = findObject(est, args[0]); err != nil {
+				return nil, err
 			}
-			var only principal.ID
-			if len(args) > 0 {
-				if only, err = findObject(est, args[0]); err != nil {
-					return err
-				}
+		}
+		var rows []row
+		for rec := range est.Records() {
+			own, ok := rec.(directory.Ownership)
+			if !ok || !only.IsZero() && own.Object != only {
+				continue
 			}
-			var rows []row
-			for rec := range est.Records() {
-				own, ok := rec.(directory.Ownership)
-				if !ok || !only.IsZero() && own.Object != only {
-					continue
-				}
-				what, who := objectName(est, own.Object), names(est, []principal.ID{own.Owner})
-				rows = append(rows, row{own, what + " " + who, []string{what, who, own.Object.String(), own.Owner.String()}})
-			}
-			sortRows(rows)
-			return o.list(env, "owner", []string{"OBJECT", "OWNER", "(OBJECT ID)", "(OWNER ID)"}, rows)
-		}),
-	}
+			what, who := objectName(est, own.Object), names(est, []principal.ID{own.Owner})
+			rows = append(rows, row{own, what + " " + who, []string{what, who, own.Object.String(), own.Owner.String()}})
+		}
+		return rows, nil
+	})
 }
 
 func ownerChange(env *Env, o *options, verb, short string) *cobra.Command {
-	var c change
-	cmd := &cobra.Command{
+	return changing(env, o, &cobra.Command{
 		Use: verb + " OBJECT WHO", Short: short, Args: exactly("OBJECT", "WHO"),
 		Long:    short + ".\n\nOBJECT is an application, a service principal or a group, by name or object id.\nA name that an application shares with its service principal is the application's.",
 		Example: fmt.Sprintf("  gatehouse owner %s dev-team faye@teknews.cloud --server https://127.0.0.1:8443", verb),
@@ -122,30 +115,25 @@ func ownerChange(env *Env, o *options, verb, short string) *cobra.Command {
 			}
 			return completeArgs(env, o, 1, people)(cmd, args, start)
 		},
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse owner "+verb, func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				object, err := findObject(est, args[0])
-				if err != nil {
-					return nil, "", err
-				}
-				p, err := findPrincipal(est, args[1])
-				if err != nil {
-					return nil, "", err
-				}
-				own, what := directory.Ownership{Object: object, Owner: p.ID}, objectName(est, object)
-				_, is := est.Get(own.Key())
-				switch {
-				case verb == "add" && is:
-					return nil, "", usage("%s owns %s already", p.Name, what)
-				case verb == "add":
-					return []estate.Op{{Put: own}}, fmt.Sprintf("%s owns %s", p.Name, what), nil
-				case !is:
-					return nil, "", usage("%s does not own %s", p.Name, what)
-				}
-				return []estate.Op{{Delete: own.Key()}}, fmt.Sprintf("%s no longer owns %s", p.Name, what), nil
-			})
-		}),
-	}
-	c.flags(cmd)
-	return cmd
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		object, err := findObject(est, args[0])
+		if err != nil {
+			return nil, "", err
+		}
+		p, err := findPrincipal(est, args[1])
+		if err != nil {
+			return nil, "", err
+		}
+		own, what := directory.Ownership{Object: object, Owner: p.ID}, objectName(est, object)
+		_, is := est.Get(own.Key())
+		switch {
+		case verb == "add" && is:
+			return nil, "", usage("%s owns %s already", p.Name, what)
+		case verb == "add":
+			return []estate.Op{{Put: own}}, fmt.Sprintf("%s owns %s", p.Name, what), nil
+		case !is:
+			return nil, "", usage("%s does not own %s", p.Name, what)
+		}
+		return []estate.Op{{Delete: own.Key()}}, fmt.Sprintf("%s no longer owns %s", p.Name, what), nil
+	})
 }

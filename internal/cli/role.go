@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,86 +41,69 @@ func roleRow(r *azurerbac.Role) row {
 func roleList(env *Env, o *options) *cobra.Command {
 	var search string
 	var custom bool
-	cmd := &cobra.Command{
+	cmd := listing(env, o, "role", []string{"NAME", "KIND", "ACTIONS", "DATA ACTIONS", "(ID)", "(DESCRIPTION)"}, &cobra.Command{
 		Use: "list", Short: "List the role definitions", Example: "  gatehouse role list --search kubernetes\n  gatehouse role list --custom -o yaml", Args: exactly(),
-		RunE: run(func(ctx context.Context, _ []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
+	}, func(est *estate.Snapshot, _ []string) ([]row, error) {
+		var rows []row
+		for r := range est.Definitions() {
+			if (!custom || !r.BuiltIn) && strings.Contains(strings.ToLower(r.RoleName), strings.ToLower(search)) {
+				rows = append(rows, roleRow(r))
 			}
-			var rows []row
-			for r := range est.Definitions() {
-				if (!custom || !r.BuiltIn) && strings.Contains(strings.ToLower(r.RoleName), strings.ToLower(search)) {
-					rows = append(rows, roleRow(r))
-				}
-			}
-			sortRows(rows)
-			return o.list(env, "role", []string{"NAME", "KIND", "ACTIONS", "DATA ACTIONS", "(ID)", "(DESCRIPTION)"}, rows)
-		}),
-	}
+		}
+		return rows, nil
+	})
 	cmd.Flags().StringVar(&search, "search", "", "`text` that the name contains")
 	cmd.Flags().BoolVar(&custom, "custom", false, "leave the built-in roles out")
 	return cmd
 }
 
 func roleShow(env *Env, o *options) *cobra.Command {
-	return &cobra.Command{
+	return showing(env, o, "role", &cobra.Command{
 		Use: "show ROLE", Short: "Show what a role allows", Example: `  gatehouse role show "Azure Kubernetes Service RBAC Reader"`, Args: exactly("ROLE"),
 		ValidArgsFunction: completeArgs(env, o, 0, roles),
-		RunE: run(func(ctx context.Context, args []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
-			}
-			r, err := findRole(est, args[0])
-			if err != nil {
-				return err
-			}
-			rw := roleRow(r)
-			facts := []fact{{"Name", r.RoleName}, {"Kind", rw.cells[1]}, {"Id", r.ID.String()}, {"Description", r.Description}}
-			for _, at := range r.AssignableScopes {
-				facts = append(facts, fact{"Assignable at", place(est, at.String())})
-			}
-			for _, p := range r.Definition.Permissions {
-				for _, list := range []struct {
-					name string
-					ops  []string
-				}{{"Action", p.Actions}, {"Not action", p.NotActions}, {"Data action", p.DataActions}, {"Not data action", p.NotDataActions}} {
-					for _, op := range list.ops {
-						facts = append(facts, fact{list.name, op})
-					}
+	}, func(est *estate.Snapshot, name string) (row, []fact, error) {
+		r, err := findRole(est, name)
+		if err != nil {
+			return row{}, nil, err
+		}
+		rw := roleRow(r)
+		facts := []fact{{"Name", r.RoleName}, {"Kind", rw.cells[1]}, {"Id", r.ID.String()}, {"Description", r.Description}}
+		for _, at := range r.AssignableScopes {
+			facts = append(facts, fact{"Assignable at", place(est, at.String())})
+		}
+		for _, p := range r.Definition.Permissions {
+			for _, list := range []struct {
+				name string
+				ops  []string
+			}{{"Action", p.Actions}, {"Not action", p.NotActions}, {"Data action", p.DataActions}, {"Not data action", p.NotDataActions}} {
+				for _, op := range list.ops {
+					facts = append(facts, fact{list.name, op})
 				}
-				facts = append(facts, fact{"Condition", p.Condition})
 			}
-			return o.show(env, "role", rw, facts)
-		}),
-	}
+			facts = append(facts, fact{"Condition", p.Condition})
+		}
+		return rw, facts, nil
+	})
 }
 
 func roleDelete(env *Env, o *options) *cobra.Command {
-	var c change
-	cmd := &cobra.Command{
+	return changing(env, o, &cobra.Command{
 		Use: "delete ROLE", Short: "Delete a custom role that is assigned nowhere (on a server)", Example: `  gatehouse role delete "Pod Restarter" --server https://127.0.0.1:8443`,
 		Args: exactly("ROLE"), ValidArgsFunction: completeArgs(env, o, 0, roles),
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse role delete", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				r, err := findRole(est, args[0])
-				if err != nil {
-					return nil, "", err
-				}
-				if r.BuiltIn {
-					return nil, "", usage("role %q is built in", r.RoleName)
-				}
-				key := record.KeyOf(record.RoleDefinition, r.ID.String())
-				if used := est.Dependents(key); len(used) > 0 {
-					return nil, "", usage("role %q is assigned %s: delete those first, see gatehouse assignment list --role", r.RoleName, plural(len(used), "time"))
-				}
-				return []estate.Op{{Delete: key}}, fmt.Sprintf("role %q deleted", r.RoleName), nil
-			})
-		}),
-	}
-	c.flags(cmd)
-	return cmd
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		r, err := findRole(est, args[0])
+		if err != nil {
+			return nil, "", err
+		}
+		if r.BuiltIn {
+			return nil, "", usage("role %q is built in", r.RoleName)
+		}
+		key := record.KeyOf(record.RoleDefinition, r.ID.String())
+		if used := est.Dependents(key); len(used) > 0 {
+			return nil, "", usage("role %q is assigned %s: delete those first, see gatehouse assignment list --role", r.RoleName, plural(len(used), "time"))
+		}
+		return []estate.Op{{Delete: key}}, fmt.Sprintf("role %q deleted", r.RoleName), nil
+	})
 }
 
 // allAssignments are the role assignments of an estate, in order of id.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,45 +53,34 @@ func tenantName(est *estate.Snapshot, id directory.TenantID) string {
 }
 
 func userList(env *Env, o *options) *cobra.Command {
-	return &cobra.Command{
+	return listing(env, o, "user", userHeading, &cobra.Command{
 		Use: "list", Short: "List the users", Example: "  gatehouse user list -o wide", Args: exactly(),
-		RunE: run(func(ctx context.Context, _ []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
+	}, func(est *estate.Snapshot, _ []string) ([]row, error) {
+		var rows []row
+		for p := range est.Principals() {
+			if u, ok := est.User(p.ID); ok {
+				rows = append(rows, userRow(est, u))
 			}
-			var rows []row
-			for p := range est.Principals() {
-				if u, ok := est.User(p.ID); ok {
-					rows = append(rows, userRow(est, u))
-				}
-			}
-			sortRows(rows)
-			return o.list(env, "user", userHeading, rows)
-		}),
-	}
+		}
+		return rows, nil
+	})
 }
 
 func userShow(env *Env, o *options) *cobra.Command {
-	return &cobra.Command{
+	return showing(env, o, "user", &cobra.Command{
 		Use: "show WHO", Short: "Show a user with groups and role assignments", Example: "  gatehouse user show faye@teknews.cloud", Args: exactly("WHO"),
 		ValidArgsFunction: completeArgs(env, o, 0, people),
-		RunE: run(func(ctx context.Context, args []string) error {
-			_, est, err := o.look(ctx, env)
-			if err != nil {
-				return err
-			}
-			u, err := findUser(est, args[0])
-			if err != nil {
-				return err
-			}
-			r := userRow(est, u)
-			return o.show(env, "user", r, append([]fact{
-				{"Name", u.UserPrincipalName}, {"Display name", u.DisplayName}, {"Object id", u.ID.String()},
-				{"Tenant", tenantName(est, u.Tenant)}, {"State", r.cells[2]}, {"Groups", r.cells[3]},
-			}, assignmentFacts(est, u.ID)...))
-		}),
-	}
+	}, func(est *estate.Snapshot, name string) (row, []fact, error) {
+		u, err := findUser(est, name)
+		if err != nil {
+			return row{}, nil, err
+		}
+		r := userRow(est, u)
+		return r, append([]fact{
+			{"Name", u.UserPrincipalName}, {"Display name", u.DisplayName}, {"Object id", u.ID.String()},
+			{"Tenant", tenantName(est, u.Tenant)}, {"State", r.cells[2]}, {"Groups", r.cells[3]},
+		}, assignmentFacts(est, u.ID)...), nil
+	})
 }
 
 func findUser(est *estate.Snapshot, who string) (directory.User, error) {
@@ -152,34 +140,29 @@ func directoryFacts(est *estate.Snapshot, id principal.ID) []fact {
 }
 
 func userCreate(env *Env, o *options) *cobra.Command {
-	var c change
 	var display, tenant string
-	cmd := &cobra.Command{
+	cmd := changing(env, o, &cobra.Command{
 		Use: "create NAME@DOMAIN", Short: "Create a user (on a server)", Example: `  gatehouse user create ana@teknews.cloud --display-name "Ana" --server https://127.0.0.1:8443`,
 		Args: exactly("NAME@DOMAIN"),
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse user create", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				name, err := directory.CanonicalUPN(args[0])
-				if err != nil {
-					return nil, "", usage("%w", err)
-				}
-				if _, taken := est.UserByName(name); taken {
-					return nil, "", usage("there already is a user %s", name)
-				}
-				domain := tenant
-				if domain == "" {
-					_, domain, _ = strings.Cut(name, "@")
-				}
-				t, err := findTenant(est, domain)
-				if err != nil {
-					return nil, "", err
-				}
-				u := directory.User{ID: principal.NewID(), Tenant: t.ID, UserPrincipalName: name, DisplayName: display}
-				return []estate.Op{{Put: u}}, fmt.Sprintf("user %s created with object id %s", name, u.ID), nil
-			})
-		}),
-	}
-	c.flags(cmd)
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		name, err := directory.CanonicalUPN(args[0])
+		if err != nil {
+			return nil, "", usage("%w", err)
+		}
+		if _, taken := est.UserByName(name); taken {
+			return nil, "", usage("there already is a user %s", name)
+		}
+		domain := tenant
+		if domain == "" {
+			_, domain, _ = strings.Cut(name, "@")
+		}
+		t, err := findTenant(est, domain)
+		if err != nil {
+			return nil, "", err
+		}
+		u := directory.User{ID: principal.NewID(), Tenant: t.ID, UserPrincipalName: name, DisplayName: display}
+		return []estate.Op{{Put: u}}, fmt.Sprintf("user %s created with object id %s", name, u.ID), nil
+	})
 	cmd.Flags().StringVar(&display, "display-name", "", "`name` for people")
 	cmd.Flags().StringVar(&tenant, "tenant", "", "a `domain` of the tenant; that of the name if left out")
 	completeFlag(cmd, env, o, "tenant", domains)
@@ -201,44 +184,32 @@ func findTenant(est *estate.Snapshot, domain string) (directory.Tenant, error) {
 }
 
 func userDelete(env *Env, o *options) *cobra.Command {
-	var c change
-	cmd := &cobra.Command{
+	return changing(env, o, &cobra.Command{
 		Use: "delete WHO", Short: "Delete a user and his memberships (on a server)", Example: "  gatehouse user delete ana@teknews.cloud --server https://127.0.0.1:8443",
 		Args: exactly("WHO"), ValidArgsFunction: completeArgs(env, o, 0, people),
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse user delete", func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				u, err := findUser(est, args[0])
-				return withDependents(est, estate.Op{Delete: record.KeyOf(record.User, u.ID.String())}), "user " + u.UserPrincipalName + " deleted", err
-			})
-		}),
-	}
-	c.flags(cmd)
-	return cmd
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		u, err := findUser(est, args[0])
+		return withDependents(est, estate.Op{Delete: record.KeyOf(record.User, u.ID.String())}), "user " + u.UserPrincipalName + " deleted", err
+	})
 }
 
 func userSwitch(env *Env, o *options, verb string, disabled bool) *cobra.Command {
-	var c change
 	short := "Let a user sign in again (on a server)"
 	if disabled {
 		short = "Refuse a user everywhere, from the next request on (on a server)"
 	}
-	cmd := &cobra.Command{
+	return changing(env, o, &cobra.Command{
 		Use: verb + " WHO", Short: short, Example: fmt.Sprintf("  gatehouse user %s developer1@contoso.com --server https://127.0.0.1:8443", verb),
 		Args: exactly("WHO"), ValidArgsFunction: completeArgs(env, o, 0, people),
-		RunE: run(func(ctx context.Context, args []string) error {
-			return c.commit(ctx, env, o, "gatehouse user "+verb, func(est *estate.Snapshot) ([]estate.Op, string, error) {
-				u, err := findUser(est, args[0])
-				if err != nil {
-					return nil, "", err
-				}
-				if u.Disabled = disabled; disabled {
-					// Whoever enables the user again must not revive old sessions.
-					u.TokensValidFrom = env.Now().UTC().Truncate(time.Second)
-				}
-				return []estate.Op{{Put: u}}, fmt.Sprintf("user %s %sd", u.UserPrincipalName, verb), nil
-			})
-		}),
-	}
-	c.flags(cmd)
-	return cmd
+	}, func(est *estate.Snapshot, args []string) ([]estate.Op, string, error) {
+		u, err := findUser(est, args[0])
+		if err != nil {
+			return nil, "", err
+		}
+		if u.Disabled = disabled; disabled {
+			// Whoever enables the user again must not revive old sessions.
+			u.TokensValidFrom = env.Now().UTC().Truncate(time.Second)
+		}
+		return []estate.Op{{Put: u}}, fmt.Sprintf("user %s %sd", u.UserPrincipalName, verb), nil
+	})
 }
