@@ -12,8 +12,8 @@ package graph
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -86,12 +86,9 @@ func New(conf Config) (*Door, error) {
 	if conf.State == nil || conf.Keys == nil || conf.Issuers == nil {
 		return nil, errors.New("graph: state, keys and issuers are required")
 	}
-	if conf.PageKey != nil && len(conf.PageKey) < 32 {
-		return nil, errors.New("graph: the page key has less than 32 bytes")
-	}
-	if conf.PageKey == nil {
-		conf.PageKey = make([]byte, 32)
-		rand.Read(conf.PageKey) // never fails
+	var err error
+	if conf.PageKey, err = serve.PageKey(conf.PageKey); err != nil {
+		return nil, fmt.Errorf("graph: %w", err)
 	}
 	if conf.Now == nil {
 		conf.Now = time.Now

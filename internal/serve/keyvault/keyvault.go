@@ -14,8 +14,8 @@ package keyvault
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -92,12 +92,9 @@ func New(conf Config) (*Door, error) {
 	if conf.State == nil || conf.Safe == nil || conf.Keys == nil || conf.Issuers == nil || conf.Authority == "" {
 		return nil, errors.New("keyvault: state, safe, keys, issuers and authority are required")
 	}
-	if conf.PageKey != nil && len(conf.PageKey) < 32 {
-		return nil, errors.New("keyvault: the page key has less than 32 bytes")
-	}
-	if conf.PageKey == nil {
-		conf.PageKey = make([]byte, 32)
-		rand.Read(conf.PageKey) // never fails
+	var err error
+	if conf.PageKey, err = serve.PageKey(conf.PageKey); err != nil {
+		return nil, fmt.Errorf("keyvault: %w", err)
 	}
 	if conf.Now == nil {
 		conf.Now = time.Now
@@ -114,23 +111,10 @@ func New(conf Config) (*Door, error) {
 }
 
 // Handler serves all vaults below Prefix.
-func (d *Door) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rest, ok := strings.CutPrefix(r.URL.EscapedPath(), Prefix)
-		name, path, _ := strings.Cut(rest, "/")
-		if !ok {
-			name = ""
-		}
-		d.handle(name, "/"+path).ServeHTTP(w, r)
-	})
-}
+func (d *Door) Handler() http.Handler { return serve.ByName(Prefix, d.handle) }
 
 // Vault serves one vault, as on its own host.
-func (d *Door) Vault(name string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d.handle(name, r.URL.EscapedPath()).ServeHTTP(w, r)
-	})
-}
+func (d *Door) Vault(name string) http.Handler { return serve.One(name, d.handle) }
 
 // handle answers one request to a vault, by its name and an escaped path.
 func (d *Door) handle(name, path string) http.Handler {

@@ -103,23 +103,10 @@ func New(conf Config) (*Door, error) {
 }
 
 // Handler serves all registries below Prefix.
-func (d *Door) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rest, ok := strings.CutPrefix(r.URL.EscapedPath(), Prefix)
-		name, path, _ := strings.Cut(rest, "/")
-		if !ok {
-			name = ""
-		}
-		d.handle(name, "/"+path).ServeHTTP(w, r)
-	})
-}
+func (d *Door) Handler() http.Handler { return serve.ByName(Prefix, d.handle) }
 
 // Registry serves one registry, as on its own host.
-func (d *Door) Registry(name string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d.handle(name, r.URL.EscapedPath()).ServeHTTP(w, r)
-	})
-}
+func (d *Door) Registry(name string) http.Handler { return serve.One(name, d.handle) }
 
 // handle answers one request to a registry, by its name and an escaped path.
 func (d *Door) handle(name, path string) http.Handler {
