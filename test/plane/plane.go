@@ -4,6 +4,7 @@
 package plane
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -63,6 +64,7 @@ type Options struct {
 type Plane struct {
 	T testing.TB
 	*state
+	kubeconfig string // the file's name; empty means Boss's
 }
 
 // state is what a plane and its subtests share.
@@ -124,7 +126,9 @@ func (p *Plane) Stop() {
 }
 
 // In is the plane in a subtest.
-func (p *Plane) In(t testing.TB) *Plane { return &Plane{T: t, state: p.state} }
+func (p *Plane) In(t testing.TB) *Plane {
+	return &Plane{T: t, state: p.state, kubeconfig: p.kubeconfig}
+}
 
 // Cluster is the record of the cluster.
 func (p *Plane) Cluster() resource.Cluster {
@@ -198,11 +202,22 @@ func (p *Plane) Client() *http.Client {
 // Token is a token of Boss for clusters.
 func (p *Plane) Token() string { return p.TokenFor(kubeServer) }
 
+// As is the plane with kubectl as somebody else, who is among its records.
+func (p *Plane) As(u directory.User) *Plane {
+	p.T.Helper()
+	name := u.ID.String() + ".kubeconfig"
+	p.Write(name, p.Kubeconfig(p.TokenOf(u, kubeServer)))
+	return &Plane{T: p.T, state: p.state, kubeconfig: name}
+}
+
 // TokenFor is a token of Boss for a resource.
-func (p *Plane) TokenFor(resource string) string {
+func (p *Plane) TokenFor(resource string) string { return p.TokenOf(Boss, resource) }
+
+// TokenOf is a token of somebody for a resource.
+func (p *Plane) TokenOf(u directory.User, resource string) string {
 	p.T.Helper()
 	res, err := p.Client().PostForm(p.House.Authority()+"/"+Tenant.ID.String()+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"password"}, "client_id": {azClient}, "username": {Boss.UserPrincipalName}, "password": {password}, "scope": {resource + "/.default"}})
+		"grant_type": {"password"}, "client_id": {azClient}, "username": {u.UserPrincipalName}, "password": {password}, "scope": {resource + "/.default"}})
 	if err != nil {
 		p.T.Fatal(err)
 	}
@@ -218,7 +233,7 @@ func (p *Plane) TokenFor(resource string) string {
 
 // Kubectl runs kubectl with a manifest on its input.
 func (p *Plane) Kubectl(manifest string, args ...string) (string, error) {
-	cmd := exec.CommandContext(p.T.Context(), p.Kube, append([]string{"kubectl", "--kubeconfig", filepath.Join(p.Dir, "kubeconfig")}, args...)...)
+	cmd := exec.CommandContext(p.T.Context(), p.Kube, append([]string{"kubectl", "--kubeconfig", filepath.Join(p.Dir, cmp.Or(p.kubeconfig, "kubeconfig"))}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+p.Dir)
 	cmd.Stdin = strings.NewReader(manifest)
 	out, err := cmd.CombinedOutput()
