@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token", "internal/vault", "internal/podid"},
 	{"internal/directoryrole"},
 	{"internal/estate"},
-	{"internal/decide", "internal/manifest", "internal/inject"},
+	{"internal/decide", "internal/manifest", "internal/inject", "internal/alert"},
 	{"internal/doctor"},
 	{"internal/podid/migrate"},
 	{"internal/manifest/corpus", "internal/store", "internal/sample"},

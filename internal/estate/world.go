@@ -35,6 +35,7 @@ type world struct {
 	clusterRoles table[scope.Scope, []string]
 
 	rules *ruleCache
+	homes *homes
 }
 
 // builtIns are the roles that every estate knows.
@@ -69,6 +70,7 @@ func newWorld(bulk bool) *world {
 		kube:         newTable[kubeKey, *kuberbac.Role](bulk),
 		clusterRoles: newTable[scope.Scope, []string](bulk),
 		rules:        new(ruleCache),
+		homes:        new(homes),
 	}
 }
 
@@ -81,14 +83,14 @@ func (w *world) freeze() {
 	w.clusterRoles.freeze()
 }
 
-// clone returns a world that may be edited. Compiled rules are not carried over.
+// clone returns a world that may be edited. What is found out from it is not carried over.
 func (w *world) clone() *world {
 	next := *w
 	next.tenants = maps.Clone(w.tenants)
 	next.mgs = maps.Clone(w.mgs)
 	next.clusters = maps.Clone(w.clusters)
 	next.denies = maps.Clone(w.denies)
-	next.rules = new(ruleCache)
+	next.rules, next.homes = new(ruleCache), new(homes)
 	return &next
 }
 

@@ -77,7 +77,7 @@ func (c *clusters) prove(ctx context.Context, id resource.ClusterID, client stri
 	if err := j.entitled(ctx, rec.Name, who, app); err != nil {
 		return issue.Bound{}, err
 	}
-	return issue.Bound{Identity: m.ID}, nil
+	return issue.Bound{Identity: m.ID, At: rec.Scope, Account: who.Username}, nil
 }
 
 func clusterWith(est *estate.Snapshot, id resource.ClusterID) (resource.Cluster, bool) {

@@ -333,6 +333,7 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 		// Clusters accept tokens of version 1.0 alone, as AKS does.
 		Issuers: h.issuer.IssuersV1,
 		Live:    h.issuer.Live,
+		Alert:   h.store.Alert,
 	})
 	if err != nil {
 		return err

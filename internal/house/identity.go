@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
@@ -19,7 +20,16 @@ func (h *House) metadata(issuer *issue.Issuer, trace *serve.Trace) (http.Handler
 	door, err := imds.New(imds.Config{
 		Caller: func(r *http.Request) ([]imds.Identity, error) { return h.identitiesOf(r.Context(), sessionSecret(r)) },
 		Token: func(ctx context.Context, id imds.Identity, resource string) (imds.Token, error) {
-			return identityToken(ctx, issuer, trace, id, resource)
+			t, err := identityToken(ctx, issuer, trace, id, resource)
+			if err != nil {
+				return imds.Token{}, err
+			}
+			if a, outside := alert.FromPerson(h.store.Current(), id.Object, id.Session); outside {
+				if err := h.store.Alert(ctx, a); err != nil {
+					return imds.Token{}, err
+				}
+			}
+			return t, nil
 		},
 		Log: h.conf.Log.With("door", "imds"), Now: h.now,
 	})
@@ -72,7 +82,7 @@ func (h *House) identitiesOf(ctx context.Context, secret issue.Secret) ([]imds.I
 	var usable []imds.Identity
 	for _, mi := range found {
 		if _, err := serve.CallerOf(est, mi.Tenant, session.By); err == nil && serve.ToUse(mi).Allowed(est, session.By, now) {
-			usable = append(usable, imds.Identity{Object: mi.ID, Client: mi.ClientID, Resource: mi.Resource, SystemAssigned: mi.SystemAssigned})
+			usable = append(usable, imds.Identity{Object: mi.ID, Client: mi.ClientID, Resource: mi.Resource, SystemAssigned: mi.SystemAssigned, Session: session.By})
 		}
 	}
 	return usable, nil

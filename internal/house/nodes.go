@@ -28,7 +28,7 @@ func (h *House) nodes(issuer *issue.Issuer, trace *serve.Trace) (http.Handler, e
 		Token: func(ctx context.Context, id imds.Identity, resource string) (imds.Token, error) {
 			return identityToken(ctx, issuer, trace, id, resource)
 		},
-		Use:    h.safe.Use,
+		Use: h.safe.Use, Alert: h.store.Alert,
 		Events: func(_ context.Context, e serve.Event) { trace.Add(e) },
 		Log:    h.conf.Log.With("door", "nodes"), Now: h.now, Machine: h.conf.Now,
 	})

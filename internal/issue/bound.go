@@ -6,6 +6,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
@@ -13,7 +14,12 @@ import (
 // he may. The cluster has an identity binding for it.
 type Bound struct {
 	Identity principal.ID
+	At       scope.Scope // the cluster
+	Account  string      // the name of the service account
 }
+
+// IsZero reports whether no cluster has checked anything.
+func (b Bound) IsZero() bool { return b == Bound{} }
 
 // client returns the client that is proven so. As with any federated credential,
 // admit asks at the last instant whether the identity still has it.
@@ -26,7 +32,7 @@ func (b Bound) client(est *estate.Snapshot, c client, grant string) (client, err
 		return client{}, errClient(c.id.String(), Realm{ID: m.Tenant})
 	}
 	trust := directory.BindingCredential(m)
-	c.proof = proofAssertion
+	c.proof, c.bound = proofAssertion, b
 	c.foreign = token.Foreign{Issuer: trust.Issuer, Subject: trust.Subject, Audience: trust.Audiences[0]}
 	return c, nil
 }

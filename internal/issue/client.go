@@ -24,6 +24,8 @@ type client struct {
 	key string
 	// foreign is what a token of another issuer said by which it showed who it is.
 	foreign token.Foreign
+	// bound is what a cluster said by which it showed who it is.
+	bound Bound
 	// proof is how it showed who it is, as the claims appidacr and azpacr write it.
 	proof clientProof
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -158,7 +159,30 @@ func (i *Issuer) grant(ctx context.Context, p proof) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	if err := i.watch(ctx, est, a); err != nil {
+		return Answer{}, err
+	}
 	return i.mint(ctx, a)
+}
+
+// watch tells of an identity of a cluster that gets a token outside of that cluster.
+// One that cannot be told of gets none.
+func (i *Issuer) watch(ctx context.Context, est *estate.Snapshot, a admitted) error {
+	c := a.client
+	if !c.managed || c.foreign.Issuer == "" {
+		return nil // whoever asks by ManagedIdentity knows for whom
+	}
+	found, outside := alert.FromIssuer(est, a.clientObject, c.foreign.Issuer, c.foreign.Subject)
+	if !c.bound.IsZero() {
+		found, outside = alert.FromCluster(est, a.clientObject, alert.Bound, c.bound.At, c.bound.Account)
+	}
+	if !outside {
+		return nil
+	}
+	if err := i.state.Alert(ctx, found); err != nil {
+		return errUnavailable(err)
+	}
+	return nil
 }
 
 // clientCredentials answers an application that asks for itself.

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -55,6 +56,8 @@ type State interface {
 	CommitPrivate(ctx context.Context, ops ...store.PrivateOp) error
 	// Commit also writes an audit record.
 	Commit(ctx context.Context, change store.Change) (int64, error)
+	// Alert writes an alert, or knows that it was written lately.
+	Alert(ctx context.Context, a alert.Alert) error
 }
 
 // Keys are the signing keys.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
@@ -36,6 +37,9 @@ type AuditRecord struct {
 	// Uses are secrets that were read and keys that were used, by whom each says
 	// itself: many may share a record, so that reading is not slower than writing.
 	Uses []Use `json:"uses,omitempty"`
+	// Alerts are what somebody ought to look at: identities of clusters outside of
+	// them. The changes of the record may have caused them.
+	Alerts []alert.Alert `json:"alerts,omitempty"`
 }
 
 // A Use is one secret read, or one private key used.

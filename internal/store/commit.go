@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -32,6 +33,8 @@ type Change struct {
 	// Check is asked about the snapshot that the change is made on, each time that
 	// it is tried; its error refuses the change. nil allows every one.
 	Check func(*estate.Snapshot) error
+
+	alerts []alert.Alert // see Store.Alert
 }
 
 const (
@@ -75,6 +78,9 @@ func (s *Store) commit(ctx context.Context, c Change) (int64, error) {
 	for range maxAttempts {
 		rev, err := s.try(ctx, a)
 		if err == nil {
+			for _, one := range a.record.Alerts {
+				s.log.Warn("alert: " + one.String())
+			}
 			// The change is made, so the caller's patience no longer matters. If the
 			// watch does not bring it, the snapshot is stale by the time we give up.
 			wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.maxAge)
@@ -180,9 +186,11 @@ func (s *Store) try(ctx context.Context, a *attempt) (int64, error) {
 			return 0, err
 		}
 	}
-	if _, err := est.Apply(est.Revision()+1, a.c.Ops...); err != nil {
+	next, err := est.Apply(est.Revision()+1, a.c.Ops...)
+	if err != nil {
 		return 0, err
 	}
+	a.record.Alerts = slices.Concat(a.c.alerts, alert.Written(est, next, a.c.Ops))
 	audit, _, err := s.append(end, a.record)
 	if err != nil {
 		return 0, err

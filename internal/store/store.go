@@ -102,6 +102,7 @@ type Store struct {
 	wanted  int64            // the highest revision that somebody waits for
 	moved   chan struct{}    // closed and replaced when applied moves
 
+	alerts     alerts
 	committing chan struct{}  // held by the one Commit under way
 	probes     chan probe     // from the prober to the follower
 	kick       chan struct{}  // asks for a probe now

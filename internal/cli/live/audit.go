@@ -18,7 +18,8 @@ func newAudit(env *cli.Env) *cobra.Command {
 		Use:   "audit",
 		Short: "Show who changed what, when and why",
 		Long: `Show the audit log: every change of the estate and of secrets, and every reading of
-a secret in a vault, in order, with who did it and why. Each record has the hash of the one before, so that gatehouse audit
+a secret in a vault, in order, with who did it and why; and the alerts, when an
+identity of a cluster is used outside of it. Each record has the hash of the one before, so that gatehouse audit
 verify finds out when one was changed or taken away. -o json has the written values.`,
 		Example: "  gatehouse audit\n  gatehouse audit --since 120 -o json | jq '.records[] | {seq, by: .by.name, why}'\n  gatehouse audit verify",
 		Args:    cli.Exactly(),
@@ -85,6 +86,9 @@ func what(r wire.AuditRecord) string {
 			mark = "-"
 		}
 		parts = append(parts, fmt.Sprintf("%ssecret %s", mark, p.Bucket))
+	}
+	for _, a := range r.Alerts {
+		parts = append(parts, fmt.Sprintf("alert %s %s %s", a.Identity.Name, a.Way, a.From))
 	}
 	if more := len(parts) - most; more > 0 {
 		parts = append(parts[:most], fmt.Sprintf("and %d more", more))

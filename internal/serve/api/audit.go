@@ -73,6 +73,13 @@ func wireAudit(est *estate.Snapshot, r store.AuditRecord) wire.AuditRecord {
 	for _, u := range r.Uses {
 		out.Uses = append(out.Uses, wire.AuditUse{By: actor(est, u.By), Time: u.Time.UTC(), Action: u.Action, On: u.On, Request: u.Request})
 	}
+	for _, a := range r.Alerts {
+		told := wire.AuditAlert{Identity: actor(est, a.Identity), Resource: a.Resource.String(), Way: string(a.Way), From: a.From, Detail: a.Detail}
+		for _, c := range a.Clusters {
+			told.Clusters = append(told.Clusters, c.String())
+		}
+		out.Alerts = append(out.Alerts, told)
+	}
 	return out
 }
 

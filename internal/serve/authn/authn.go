@@ -17,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -43,7 +44,7 @@ type estates interface {
 	Fresh(now time.Time) error // an error when the snapshot is too old to trust
 }
 
-// Config is what the door needs. Estates, Keys and Issuers are required.
+// Config is what the door needs. Estates, Keys, Issuers and Alert are required.
 type Config struct {
 	Estates estates
 	Keys    func() token.KeySet
@@ -56,6 +57,9 @@ type Config struct {
 	// Live says whether the sign-in that a verified token came from still stands.
 	// Nil means that every one does.
 	Live func(context.Context, token.Claims) (bool, error)
+	// Alert tells that a cluster was shown the token of another cluster's identity.
+	// Who cannot be told of does not get in.
+	Alert func(context.Context, alert.Alert) error
 	// TokenAudiences are the values of aud that a token may carry: nil means
 	// ServerApp and "spn:"+ServerApp.
 	TokenAudiences []string
@@ -78,8 +82,8 @@ type Door struct {
 
 // New checks a configuration and returns the door.
 func New(conf Config) (*Door, error) {
-	if conf.Estates == nil || conf.Keys == nil || conf.Issuers == nil {
-		return nil, errors.New("authn: estates, keys and issuers are required")
+	if conf.Estates == nil || conf.Keys == nil || conf.Issuers == nil || conf.Alert == nil {
+		return nil, errors.New("authn: estates, keys, issuers and alerts are required")
 	}
 	if conf.TokenAudiences == nil {
 		conf.TokenAudiences = []string{ServerApp, "spn:" + ServerApp}
@@ -161,6 +165,7 @@ var (
 	errEnded     = errors.New("the sign-in that the token came from was ended")
 	errNobody    = errors.New("the token names no directory principal")
 	errGroups    = errors.New("service principal with group membership exceeding the limit of groups in a token is not supported")
+	errUntold    = errors.New("the token is that of another cluster's identity, and the alert about it cannot be written")
 	errSystem    = errors.New("the name of the account is reserved for the Kubernetes control plane")
 )
 
@@ -190,6 +195,11 @@ func (d *Door) authenticate(ctx context.Context, est *estate.Snapshot, at scope.
 		return answer{}, err
 	}
 	event.ID = id
+	if a, outside := alert.FromCluster(est, id, alert.Review, at, ""); outside {
+		if err := d.conf.Alert(ctx, a); err != nil {
+			return answer{}, errUntold
+		}
+	}
 	caller, err := serve.CallerOf(est, cluster.Tenant, id)
 	if err != nil {
 		return answer{}, err

@@ -15,6 +15,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -36,6 +37,8 @@ type knocker struct {
 	events              *serve.Trace
 	access, id, foreign token.SigningKey
 	live                func(token.Claims) (bool, error) // nil: every sign-in stands
+	alerts              []alert.Alert
+	untold              error // why an alert cannot be written
 }
 
 func issuers(t directory.TenantID) []string {
@@ -66,6 +69,10 @@ func newKnocker(t testing.TB) *knocker {
 				return true, nil
 			}
 			return k.live(c)
+		},
+		Alert: func(_ context.Context, a alert.Alert) error {
+			k.alerts = append(k.alerts, a)
+			return k.untold
 		},
 		Events: func(_ context.Context, e serve.Event) { k.events.Add(e) },
 	})
@@ -451,10 +458,36 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	for _, conf := range []authn.Config{
 		{},
-		{Estates: servetest.NewWorld(t), Keys: func() token.KeySet { return token.KeySet{} }, Issuers: issuers, TokenAudiences: []string{}},
+		{Estates: servetest.NewWorld(t), Keys: func() token.KeySet { return token.KeySet{} }, Issuers: issuers},
+		{Estates: servetest.NewWorld(t), Keys: func() token.KeySet { return token.KeySet{} }, Issuers: issuers, Alert: func(context.Context, alert.Alert) error { return nil }, TokenAudiences: []string{}},
 	} {
 		if _, err := authn.New(conf); err == nil {
 			t.Errorf("%+v was accepted", conf)
 		}
+	}
+}
+
+// Story 25: an API server is shown the token of another cluster's identity. It gets
+// in as what it is, and somebody is told; when nobody can be, it does not.
+func TestAnotherClustersIdentityIsAnAlert(t *testing.T) {
+	t.Parallel()
+	k := newKnocker(t)
+	mi, _ := k.world.Current().ManagedIdentity(servetest.Identity)
+	c, _ := k.world.Current().Cluster(servetest.AKS1)
+	c.KubeletIdentity = resource.IdentityRef{Resource: mi.Resource, Object: mi.ID}
+	k.world.Put(c)
+	raw := k.sign(k.access, claims(mi.ID, func(c *token.Claims) { c.IDType = "app" }))
+	if got := k.ask(servetest.AKS1, raw); !got.Authenticated || len(k.alerts) != 0 {
+		t.Errorf("at its own cluster: %+v, alerts %v", got, k.alerts)
+	}
+	if got := k.ask(servetest.AKS2, raw); !got.Authenticated || len(k.alerts) != 1 {
+		t.Fatalf("at another: %+v, alerts %v", got, k.alerts)
+	}
+	if a := k.alerts[0]; a.Identity != mi.ID || a.Way != alert.Review || a.From != servetest.AKS2.String() || a.Clusters[0] != servetest.AKS1 {
+		t.Errorf("%+v", a)
+	}
+	k.untold = errors.New("the disk is full")
+	if got := k.ask(servetest.AKS2, raw); got.Authenticated || !strings.Contains(got.Error, "cannot be written") {
+		t.Errorf("untold: %+v", got)
 	}
 }

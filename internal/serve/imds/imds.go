@@ -44,6 +44,9 @@ type Identity struct {
 	// system-assigned identity belongs to.
 	Resource       scope.Scope
 	SystemAssigned bool
+	// Session is who began the identity session that lets the caller use it, if that
+	// is how he may.
+	Session principal.ID
 }
 
 // A Token is an access token of an identity.

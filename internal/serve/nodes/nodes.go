@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -57,7 +58,10 @@ type Config struct {
 	// Token returns a token of an identity. Refusals are *imds.Error.
 	Token func(ctx context.Context, id imds.Identity, resource string) (imds.Token, error)
 	// Use records that an identity was used, before its token is given out.
-	Use     func(context.Context, store.Use) error
+	Use func(context.Context, store.Use) error
+	// Alert tells that an agent got a token of another cluster's identity, before the
+	// token is given out.
+	Alert   func(context.Context, alert.Alert) error
 	Events  func(context.Context, serve.Event) // nil forgets them
 	Log     *slog.Logger                       // nil means no log
 	Now     func() time.Time                   // nil means time.Now
@@ -69,7 +73,7 @@ type Door struct{ conf Config }
 
 // New checks a configuration and returns the door.
 func New(conf Config) (*Door, error) {
-	if conf.Estates == nil || conf.Cluster == nil || conf.Keys == nil || conf.House == "" || conf.Pod == nil || conf.Token == nil || conf.Use == nil {
+	if conf.Estates == nil || conf.Cluster == nil || conf.Keys == nil || conf.House == "" || conf.Pod == nil || conf.Token == nil || conf.Use == nil || conf.Alert == nil {
 		return nil, errors.New("nodes: a required field is missing")
 	}
 	if conf.Events == nil {
@@ -202,8 +206,13 @@ func (d *Door) token(ctx context.Context, est *estate.Snapshot, a agent, ask wir
 	if err != nil {
 		return wire.Answer{}, err
 	}
-	err = d.conf.Use(ctx, store.Use{By: a.cluster.KubeletIdentity.Object, Time: d.conf.Now(), Action: serve.AttachIdentity, Request: request,
-		On: []string{id.Resource.String(), "pod", ask.Pod.Namespace, ask.Pod.Name, ask.Pod.UID, "node", a.Node, "cluster", a.cluster.Scope.String()}})
+	if found, outside := alert.FromCluster(est, id.Object, alert.Agent, a.cluster.Scope, "pod "+ask.Pod.Namespace+"/"+ask.Pod.Name+" on node "+a.Node); outside {
+		err = d.conf.Alert(ctx, found)
+	}
+	if err == nil {
+		err = d.conf.Use(ctx, store.Use{By: a.cluster.KubeletIdentity.Object, Time: d.conf.Now(), Action: serve.AttachIdentity, Request: request,
+			On: []string{id.Resource.String(), "pod", ask.Pod.Namespace, ask.Pod.Name, ask.Pod.UID, "node", a.Node, "cluster", a.cluster.Scope.String()}})
+	}
 	if err != nil {
 		return wire.Answer{}, &imds.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Description: "The use of the identity cannot be recorded. Try again.", Err: err}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -53,14 +54,16 @@ var (
 // A world is the door, and what it asks.
 type world struct {
 	*servetest.World
-	t    *testing.T
-	door http.Handler
-	key  token.SigningKey
-	now  time.Time
-	uses []store.Use
-	told []serve.Event
-	pod  error // about every pod
-	full error // of the audit log
+	t      *testing.T
+	door   http.Handler
+	key    token.SigningKey
+	now    time.Time
+	uses   []store.Use
+	told   []serve.Event
+	pod    error // about every pod
+	full   error // of the audit log
+	alerts []alert.Alert
+	untold error
 }
 
 func (w *world) Effective(est *estate.Snapshot) *estate.Snapshot { return est }
@@ -114,6 +117,10 @@ func newWorld(t *testing.T) *world {
 		Use: func(_ context.Context, u store.Use) error {
 			w.uses = append(w.uses, u)
 			return w.full
+		},
+		Alert: func(_ context.Context, a alert.Alert) error {
+			w.alerts = append(w.alerts, a)
+			return w.untold
 		},
 		Events: func(_ context.Context, e serve.Event) { w.told = append(w.told, e) },
 	})
@@ -340,5 +347,29 @@ func TestRequestsAreReadInOneWay(t *testing.T) {
 		if res.Code != tt.want {
 			t.Errorf("%s: %d %s", law, res.Code, res.Body)
 		}
+	}
+}
+
+// Story 25: an agent that may have another cluster's identity gets it, and somebody is
+// told before; when nobody can be, it gets none.
+func TestAnotherClustersIdentityIsAnAlert(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	agent := w.sign(w.claims(nil))
+	if status, text := w.ask(agent, forPod(blue)); status != http.StatusOK || len(w.alerts) != 0 {
+		t.Fatalf("an identity of no cluster: %d %s, alerts %v", status, text, w.alerts)
+	}
+	c, _ := w.Current().Cluster(servetest.AKS2)
+	c.KubeletIdentity = resource.IdentityRef{Resource: blue.Resource, Object: blue.ID}
+	w.Put(c)
+	if status, text := w.ask(agent, forPod(blue)); status != http.StatusOK || len(w.alerts) != 1 {
+		t.Fatalf("another cluster's: %d %s, alerts %v", status, text, w.alerts)
+	}
+	if a := w.alerts[0]; a.Identity != blue.ID || a.Way != alert.Agent || a.From != servetest.AKS1.String() || a.Clusters[0] != servetest.AKS2 || a.Detail != "pod shop/web on node node-1" {
+		t.Errorf("%+v", a)
+	}
+	w.untold = errors.New("the disk is full")
+	if status, text := w.ask(agent, forPod(blue)); status != http.StatusServiceUnavailable || strings.Contains(text, "token of") {
+		t.Errorf("untold: %d %s", status, text)
 	}
 }

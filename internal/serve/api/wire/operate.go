@@ -56,6 +56,7 @@ type AuditRecord struct {
 	Changes []AuditChange  `json:"changes,omitzero"`
 	Private []AuditPrivate `json:"private,omitzero"`
 	Uses    []AuditUse     `json:"uses,omitzero"`
+	Alerts  []AuditAlert   `json:"alerts,omitzero"`
 }
 
 // An AuditChange is one record put, with its value, or deleted.
@@ -81,6 +82,17 @@ type AuditUse struct {
 	Action  string    `json:"action"`
 	On      []string  `json:"on"`
 	Request string    `json:"request,omitzero"`
+}
+
+// An AuditAlert is one identity of a cluster, used or made usable outside of it: which
+// way, from where (an issuer, a cluster or a person), and what else is known.
+type AuditAlert struct {
+	Identity Principal `json:"identity"`
+	Resource string    `json:"resource"`
+	Clusters []string  `json:"clusters"`
+	Way      string    `json:"way"`
+	From     string    `json:"from"`
+	Detail   string    `json:"detail,omitzero"`
 }
 
 // AuditVerdict says whether the audit log is as it was written.
