@@ -1,7 +1,10 @@
 package live_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +15,8 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/cli/live"
 	"github.com/gatehouse-io/gatehouse/internal/house"
 	"github.com/gatehouse-io/gatehouse/internal/sample"
+	"github.com/gatehouse-io/gatehouse/internal/signin"
+	"github.com/gatehouse-io/gatehouse/internal/tour"
 )
 
 // TestMain makes the test binary the command that the scripts run.
@@ -34,16 +39,18 @@ func getenv(key string) string {
 }
 
 // TestOperator runs each script against a house of its own with the sample
-// estate, as the operator of its data directory. doctor.txtar has ZA-01 and ZA-11.
+// estate, as the operator of its data directory. doctor.txtar and vault.txtar
+// have ZA-01 and ZA-11.
 func TestOperator(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "house"),
 		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"signin": signIn},
 		Setup: func(e *testscript.Env) error {
 			dir := house.Dir(filepath.Join(e.WorkDir, "data"))
 			h, err := house.Start(context.Background(), house.Config{
 				Dir: dir, Listen: "127.0.0.1:0", WebhookListen: "127.0.0.1:0", ProxyListen: "127.0.0.1:0",
-				First: sample.Records(), FirstPassword: "correct horse battery",
+				First: sample.Records(), FirstPassword: samplePassword,
 			})
 			if err != nil {
 				return err
@@ -51,10 +58,51 @@ func TestOperator(t *testing.T) {
 			e.Defer(h.Stop)
 			e.Setenv("GATEHOUSE_DIR", string(dir))
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("HOUSE", string(dir))
 			return nil
 		},
 	})
 }
+
+// signIn is the command "signin WHO FOLDER" of scripts: gatehouse login as one of
+// the sample's people, who enters his code and his password at the pages of the
+// house. From then on, commands with that data directory act as him.
+func signIn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signin WHO FOLDER")
+	}
+	op, err := house.ReadOperator(house.Dir(ts.Getenv("HOUSE")).Operator())
+	ts.Check(err)
+	ts.Setenv("GATEHOUSE_SERVER", op.Authority)
+	ts.Check(os.MkdirAll(ts.MkAbs(args[1]), 0o700))
+	hc, err := signin.Client(op.CA)
+	ts.Check(err)
+	browser, err := tour.NewBrowser(hc.Transport)
+	ts.Check(err)
+	here := map[string]string{"GATEHOUSE_DIR": ts.MkAbs(args[1])}
+	invitation, told := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		done <- cli.Main(context.Background(), []string{"login", "--server", op.Authority, "--ca-file", op.CA, "--tenant", "teknews.cloud"},
+			cli.Env{Getenv: func(key string) string { return here[key] }, Stdout: io.Discard, Stderr: told}, live.Commands()...)
+		told.Close()
+	}()
+	lines := bufio.NewScanner(invitation)
+	for lines.Scan() {
+		var page, code string
+		if n, _ := fmt.Sscanf(lines.Text(), "To sign in, open %s in a web browser and enter the code %s", &page, &code); n == 2 {
+			_, err := browser.Approve(context.Background(), page, code, args[0], samplePassword)
+			ts.Check(err)
+			continue
+		}
+		ts.Logf("%s", lines.Text())
+	}
+	if code := <-done; code != cli.ExitYes {
+		ts.Fatalf("gatehouse login as %s: exit code %d", args[0], code)
+	}
+}
+
+const samplePassword = "correct horse battery"
 
 // TestAlone runs scripts that start their own house, or have none.
 func TestAlone(t *testing.T) {
