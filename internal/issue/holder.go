@@ -135,26 +135,34 @@ func (s ClientSecret) GUID() KeyID {
 	return id
 }
 
-// Ending returns the ops that end the credentials of the applications and service
-// principals that some ops delete from an estate, in one order. Whoever makes them
-// asks again on the estate that he makes them on, since a credential may come
+// Ending returns the ops that end the credentials of the applications, service
+// principals and users that some changes delete from an estate, in one order. A user
+// who is made begins without a password, whoever had his id before. Whoever makes the
+// changes asks again on the estate that he makes them on, since a credential may come
 // between (DIR-05).
-func Ending(ctx context.Context, state credentials, est *estate.Snapshot, deletes []estate.Op) ([]store.PrivateOp, error) {
+func Ending(ctx context.Context, state credentials, est *estate.Snapshot, changes []estate.Op) ([]store.PrivateOp, error) {
 	var ops []store.PrivateOp
-	for _, op := range deletes {
-		if op.Put != nil {
-			continue
+	for _, op := range changes {
+		r, there := est.Get(op.Key())
+		if op.Put != nil && !there {
+			r = op.Put
 		}
-		var of Holder
-		switch r, _ := est.Get(op.Delete); r := r.(type) {
+		var some []store.PrivateOp
+		var err error
+		switch r := r.(type) {
+		case directory.User:
+			if op.Put == nil || !there {
+				some = []store.PrivateOp{{Bucket: bucketPassword, ID: []string{r.ID.String()}}}
+			}
 		case directory.Application:
-			of.App = r.AppID
+			if op.Put == nil {
+				some, err = forget(ctx, state, Holder{App: r.AppID})
+			}
 		case directory.ServicePrincipal:
-			of.App, of.Principal = r.AppID, r.ID
-		default:
-			continue
+			if op.Put == nil {
+				some, err = forget(ctx, state, Holder{App: r.AppID, Principal: r.ID})
+			}
 		}
-		some, err := forget(ctx, state, of)
 		if err != nil {
 			return nil, err
 		}

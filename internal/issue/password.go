@@ -102,7 +102,7 @@ func (i *Issuer) ChangePassword(ctx context.Context, by, user principal.ID, pass
 		return err
 	}
 	u.TokensValidFrom = now
-	_, err = i.state.Commit(ctx, store.Change{By: by, Why: "password changed", Ops: []estate.Op{{Put: u}}, Private: []store.PrivateOp{op}})
+	_, err = i.state.Commit(ctx, store.Change{By: by, Why: "password changed", Ops: []estate.Op{{Put: u}}, Private: []store.PrivateOp{op}, Base: est})
 	if err != nil {
 		return fmt.Errorf("change the password of %s: %w", u.UserPrincipalName, err)
 	}

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -27,8 +28,8 @@ func (c Change) Op() estate.Op {
 // Diff returns what putting the records changes in an estate, in order of
 // kind and key. Records that are there already change nothing; with prune, what
 // the estate has and the records lack is deleted. What a running house found out
-// about its clusters is no difference, and what it reads from them is not pruned:
-// files say what shall be, and that is what is.
+// about its clusters and when it ended somebody's sign-ins are no difference, and what
+// it reads from clusters is not pruned: files say what shall be, and that is what is.
 func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 	var changes, gone []Change
 	wanted := make(map[record.Key]bool, len(records))
@@ -54,8 +55,14 @@ func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 	return append(changes, gone...)
 }
 
-// withFound fills in what a house found out about a cluster and a file leaves out.
+// withFound fills in what a house knows of a cluster or a user and a file leaves out.
 func withFound(rec, before record.Record) record.Record {
+	if u, ok := rec.(directory.User); ok {
+		if was, known := before.(directory.User); known && u.TokensValidFrom.Before(was.TokensValidFrom) {
+			u.TokensValidFrom = was.TokensValidFrom
+		}
+		return u
+	}
 	next, ok := rec.(resource.Cluster)
 	was, known := before.(resource.Cluster)
 	if !ok || !known {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -40,7 +41,7 @@ func getenv(key string) string {
 
 // TestOperator runs each script against a house of its own with the sample
 // estate, as the operator of its data directory. doctor.txtar and vault.txtar
-// have ZA-01 and ZA-11.
+// have ZA-01 and ZA-11, remade.txtar has DIR-05.
 func TestOperator(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "house"),
@@ -50,7 +51,7 @@ func TestOperator(t *testing.T) {
 			dir := house.Dir(filepath.Join(e.WorkDir, "data"))
 			h, err := house.Start(context.Background(), house.Config{
 				Dir: dir, Listen: "127.0.0.1:0", WebhookListen: "127.0.0.1:0", ProxyListen: "127.0.0.1:0",
-				First: sample.Records(), FirstPassword: samplePassword,
+				First: sample.Records(), FirstPassword: "correct horse battery",
 			})
 			if err != nil {
 				return err
@@ -64,12 +65,12 @@ func TestOperator(t *testing.T) {
 	})
 }
 
-// signIn is the command "signin WHO FOLDER" of scripts: gatehouse login as one of
-// the sample's people, who enters his code and his password at the pages of the
+// signIn is the command "signin WHO FOLDER FILE" of scripts: gatehouse login as
+// somebody who enters his code and the password in the file at the pages of the
 // house. From then on, commands with that data directory act as him.
 func signIn(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: signin WHO FOLDER")
+	if len(args) != 3 {
+		ts.Fatalf("usage: signin WHO FOLDER FILE-WITH-PASSWORD")
 	}
 	op, err := house.ReadOperator(house.Dir(ts.Getenv("HOUSE")).Operator())
 	ts.Check(err)
@@ -81,9 +82,11 @@ func signIn(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	here := map[string]string{"GATEHOUSE_DIR": ts.MkAbs(args[1])}
 	invitation, told := io.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	done := make(chan int, 1)
 	go func() {
-		done <- cli.Main(context.Background(), []string{"login", "--server", op.Authority, "--ca-file", op.CA, "--tenant", "teknews.cloud"},
+		done <- cli.Main(ctx, []string{"login", "--server", op.Authority, "--ca-file", op.CA, "--tenant", "teknews.cloud"},
 			cli.Env{Getenv: func(key string) string { return here[key] }, Stdout: io.Discard, Stderr: told}, live.Commands()...)
 		told.Close()
 	}()
@@ -91,18 +94,19 @@ func signIn(ts *testscript.TestScript, neg bool, args []string) {
 	for lines.Scan() {
 		var page, code string
 		if n, _ := fmt.Sscanf(lines.Text(), "To sign in, open %s in a web browser and enter the code %s", &page, &code); n == 2 {
-			_, err := browser.Approve(context.Background(), page, code, args[0], samplePassword)
-			ts.Check(err)
+			text, err := browser.Approve(ctx, page, code, args[0], strings.TrimSpace(ts.ReadFile(args[2])))
+			if err != nil {
+				ts.Logf("%s %v", text, err)
+				cancel() // else it would wait until the code ends
+			}
 			continue
 		}
 		ts.Logf("%s", lines.Text())
 	}
-	if code := <-done; code != cli.ExitYes {
+	if code := <-done; (code != cli.ExitYes) != neg {
 		ts.Fatalf("gatehouse login as %s: exit code %d", args[0], code)
 	}
 }
-
-const samplePassword = "correct horse battery"
 
 // TestAlone runs scripts that start their own house, or have none.
 func TestAlone(t *testing.T) {

@@ -159,6 +159,10 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 		return nil, err
 	}
 	old, _ := s.est.Get(next.Key())
+	if u, ok := next.(directory.User); ok {
+		was, _ := old.(directory.User)
+		next = s.since(u, was)
+	}
 	if err := s.needAll(serve.ToPut(s.est, old, next)); err != nil {
 		return nil, err
 	}
@@ -189,6 +193,21 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 		next = r
 	}
 	return []estate.Op{{Put: next}}, nil
+}
+
+// since keeps what ended from coming back. Who is made has no sign-in from before,
+// whoever had his id; and a file that says nothing of the end of somebody's sign-ins,
+// or was written before it, does not undo it. An end that the clock of a rehearsal,
+// which was moved back, has not reached may be brought forward to now.
+func (s *session) since(u, was directory.User) directory.User {
+	least := was.TokensValidFrom
+	if was.ID.IsZero() || least.After(s.now) {
+		least = s.now
+	}
+	if u.TokensValidFrom.Before(least) {
+		u.TokensValidFrom = least.UTC()
+	}
+	return u
 }
 
 // stamp says who made an assignment and when; what the caller says is ignored.
