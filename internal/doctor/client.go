@@ -14,7 +14,7 @@ func (e Estate) whoseID(text string) (says string, client directory.AppID) {
 	if err != nil {
 		return "", directory.AppID{}
 	}
-	for _, i := range e.identities() {
+	for _, i := range e.TokenHolders() {
 		if i.Object == id {
 			return fmt.Sprintf("it is the object id of %s, whose client id is %s", i, i.Client), i.Client
 		}
@@ -29,7 +29,7 @@ func (e Estate) whoseID(text string) (says string, client directory.AppID) {
 		return "", directory.AppID{}
 	}
 	// Another one that differs in two places or less.
-	for _, i := range e.identities() {
+	for _, i := range e.TokenHolders() {
 		if differing(i.Client.String(), id.String()) <= 2 {
 			return fmt.Sprintf("%s has %s: compare the two", i, i.Client), i.Client
 		}

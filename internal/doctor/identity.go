@@ -62,8 +62,9 @@ func (e Estate) Identity(client directory.AppID) (Identity, bool) {
 	return i, true
 }
 
-// identities are all that a token can be asked for, in order of client id.
-func (e Estate) identities() []Identity {
+// TokenHolders are the managed identities and applications that a token can be asked
+// for, in order of client id.
+func (e Estate) TokenHolders() []Identity {
 	var all []Identity
 	for m := range e.Identities() {
 		all = append(all, managed(m))

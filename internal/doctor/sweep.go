@@ -11,7 +11,6 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/inject"
-	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -43,8 +42,8 @@ type Swept struct {
 const (
 	// MaxCredentials is how many federated credentials Entra ID lets an identity have.
 	MaxCredentials = 20
-	// nearMax is how many are near that.
-	nearMax = 18
+	// NearMaxCredentials is how many are near that.
+	NearMaxCredentials = 18
 	// unusedFor is for how long an identity must not have been used to be called so.
 	unusedFor = 24 * time.Hour
 )
@@ -130,9 +129,9 @@ func (s Sweep) credentials() []Finding {
 		f.unseen("credentials", "there may be more than are seen: %s", s.Estate.Unread)
 	}
 	fine, elsewhere := 0, make(map[string]int)
-	for _, i := range s.Estate.identities() {
+	for _, i := range s.Estate.TokenHolders() {
 		creds := s.Estate.FederatedCredentials(i.Client)
-		if len(creds) >= nearMax {
+		if len(creds) >= NearMaxCredentials {
 			f.add(Finding{Check: "limit", About: i.String(), Verdict: Wrong, What: fmt.Sprintf("it has %d federated credentials, and Entra ID lets it have %d", len(creds), MaxCredentials),
 				Fix: "take away those that nobody uses, or give some workloads another identity"})
 		}
@@ -167,18 +166,25 @@ func sorted(m map[string]int) []string {
 
 // twice finds a credential that differs from another one of the identity in a slip.
 func (s Sweep) twice(f *findings, i Identity, c directory.FederatedCredential, others []directory.FederatedCredential) {
-	same := func(a, b string) bool { return a == b || Compare(a, b).Slip() }
-	if c.SubjectPattern != "" {
-		return
-	}
-	for _, o := range others {
-		if o.SubjectPattern == "" && same(c.Issuer, o.Issuer) && same(c.Subject, o.Subject) {
-			f.wrong("twice", i.remove(c.Name), "it differs from %s in a slip of the pen alone, and one of the two takes no token", o.Name)
-		}
+	if o, ok := Twin(c, others); ok {
+		f.wrong("twice", i.RemoveCredential(c.Name), "it differs from %s in a slip of the pen alone, and one of the two takes no token", o.Name)
 	}
 }
 
-func (i Identity) remove(name string) string {
+// Twin returns the first of other credentials that a credential differs from in a
+// slip of the pen alone.
+func Twin(c directory.FederatedCredential, others []directory.FederatedCredential) (directory.FederatedCredential, bool) {
+	same := func(a, b string) bool { return a == b || Compare(a, b).Slip() }
+	for _, o := range others {
+		if c.SubjectPattern == "" && o.SubjectPattern == "" && same(c.Issuer, o.Issuer) && same(c.Subject, o.Subject) {
+			return o, true
+		}
+	}
+	return directory.FederatedCredential{}, false
+}
+
+// RemoveCredential is the command that takes a federated credential away.
+func (i Identity) RemoveCredential(name string) string {
 	if !i.Managed {
 		return fmt.Sprintf("az ad app federated-credential delete --id %s --federated-credential-id %s", i.Client, quote(name))
 	}
@@ -200,7 +206,7 @@ func (s Sweep) leads(f *findings, i Identity, c directory.FederatedCredential) (
 		case cluster.IssuerURL == "":
 		case d == nil && !account:
 			f.add(Finding{Check: "subject-exists", Verdict: Wrong, What: "tokens of cluster " + cluster.Name + " are of service accounts, and the subject is none", Got: subject,
-				Want: accountPrefix + "NAMESPACE:NAME", Fix: i.remove(c.Name)})
+				Want: accountPrefix + "NAMESPACE:NAME", Fix: i.RemoveCredential(c.Name)})
 			return ""
 		case d == nil:
 			return s.exists(f, i, c, cluster)
@@ -218,7 +224,7 @@ func (s Sweep) leads(f *findings, i Identity, c directory.FederatedCredential) (
 	case s.Estate.Unread != "":
 		f.add(Finding{Check: "issuer-known", What: "no cluster with this issuer is seen, and there may be one: " + s.Estate.Unread, Got: c.Issuer})
 	default:
-		f.add(Finding{Check: "issuer-known", Verdict: Wrong, What: "no cluster of the directory has this issuer: it was deleted or made again, or is one that the directory does not know", Got: c.Issuer, Fix: i.remove(c.Name)})
+		f.add(Finding{Check: "issuer-known", Verdict: Wrong, What: "no cluster of the directory has this issuer: it was deleted or made again, or is one that the directory does not know", Got: c.Issuer, Fix: i.RemoveCredential(c.Name)})
 	}
 	return ""
 }
@@ -250,7 +256,7 @@ func (s Sweep) exists(f *findings, i Identity, c directory.FederatedCredential, 
 	case !inNamespace:
 		what = fmt.Sprintf("cluster %s has no namespace %s", cluster.Name, namespace)
 	}
-	f.add(Finding{Check: "subject-exists", Verdict: Wrong, What: what + ": whoever makes it gets the identity", Got: cmp.Or(c.Subject, string(c.SubjectPattern)), Fix: i.remove(c.Name)})
+	f.add(Finding{Check: "subject-exists", Verdict: Wrong, What: what + ": whoever makes it gets the identity", Got: cmp.Or(c.Subject, string(c.SubjectPattern)), Fix: i.RemoveCredential(c.Name)})
 	return ""
 }
 
@@ -266,7 +272,7 @@ func (s Sweep) identities() []Finding {
 	}
 	for m := range s.Estate.Identities() {
 		i := managed(m)
-		if m.SystemAssigned || s.needed(m) {
+		if m.SystemAssigned || s.Estate.Given(m.ID) {
 			needed++
 			continue
 		}
@@ -296,25 +302,4 @@ func (s Sweep) identities() []Finding {
 	slices.SortFunc(f.all, func(a, b Finding) int { return strings.Compare(a.About, b.About) })
 	f.right("needed", "%d managed identities are the system's, have a role, or got a token lately", needed)
 	return f.all
-}
-
-// needed reports whether an identity was given anything, by itself or as a member
-// of a group, or is what a cluster is.
-func (s Sweep) needed(m directory.ManagedIdentity) bool {
-	for _, id := range append([]principal.ID{m.ID}, s.Estate.GroupsOf(m.ID)...) {
-		kind := kuberbac.Group
-		if id == m.ID {
-			kind = kuberbac.User
-		}
-		if len(s.Estate.AssignmentsOf(id)) > 0 || len(s.Estate.DirectoryRolesOf(id)) > 0 || len(s.Estate.Owned(id)) > 0 ||
-			len(s.Estate.BindingsOf(kuberbac.Subject{Kind: kind, Name: id.String()})) > 0 {
-			return true
-		}
-	}
-	for c := range s.Estate.Clusters() {
-		if c.UsesIdentity(m.ID) || slices.ContainsFunc(s.Estate.GroupsOf(m.ID), func(g principal.ID) bool { return slices.Contains(c.AdminGroups, g) }) {
-			return true
-		}
-	}
-	return false
 }

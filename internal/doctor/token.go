@@ -176,7 +176,7 @@ func (t Token) trusted() []Finding {
 		findings []Finding
 	}
 	var near []candidate
-	for _, i := range t.Estate.identities() {
+	for _, i := range t.Estate.TokenHolders() {
 		if len(t.Estate.FederatedCredentials(i.Client)) == 0 {
 			continue
 		}

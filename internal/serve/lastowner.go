@@ -6,11 +6,8 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
-	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
-
-var ownerRole = azurerbac.DefinitionID(guid.MustParse[struct{}]("8e3af657-a8ff-443c-a75c-2fe8c4bcb635"))
 
 // KeepsOwner refuses to take away the last assignment of the role Owner that is of
 // any use at the root or at a subscription: nobody could give access there any
@@ -32,7 +29,7 @@ func KeepsOwner(est *estate.Snapshot, gone azurerbac.Assignment, now time.Time) 
 
 // owns reports whether an assignment makes somebody who can sign in an owner now.
 func owns(est *estate.Snapshot, a azurerbac.Assignment, now time.Time) bool {
-	if a.Role != ownerRole || a.Condition != "" || !a.ActiveAt(now) {
+	if a.Role != azurerbac.Owner || a.Condition != "" || !a.ActiveAt(now) {
 		return false
 	}
 	p, ok := est.Principal(a.Principal)

@@ -220,7 +220,7 @@ func (d *draft) belongings() []estate.Op {
 	}
 	for _, name := range addonNames(*c) {
 		a := c.Addons[name]
-		if _, has := addonRoles[strings.ToLower(name)]; has && a.Enabled && a.Identity.IsZero() {
+		if _, has := azurerbac.AddonRoles(name); has && a.Enabled && a.Identity.IsZero() {
 			a.Identity = b.make(strings.ToLower(name) + "-" + c.Name)
 			c.Addons[name] = a
 		}

@@ -1,38 +1,11 @@
 package arm
 
 import (
-	"strings"
-
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
-	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 )
-
-// Built-in roles that AKS gives to identities of a cluster.
-var (
-	contributorRole = definition("b24988ac-6180-42a0-ab88-20f7382dd24c")
-	readerRole      = definition("acdd72a7-3385-48ef-bd42-f606fba81ae7")
-)
-
-func definition(id string) azurerbac.DefinitionID {
-	return azurerbac.DefinitionID(guid.MustParse[azurerbac.DefinitionID](id))
-}
-
-// addonRoles are the add-ons, in lower case, that get an identity of their own, with
-// the roles that AKS gives it in the node resource group. Whatever else one needs, az
-// or its owner gives it: Monitoring Metrics Publisher to that of omsagent, rights in a
-// vault to that of the secrets provider. Source: AKS, "Summary of managed identities
-// used by AKS".
-var addonRoles = map[string][]azurerbac.DefinitionID{
-	"aciconnectorlinux":            {contributorRole},
-	"azurekeyvaultsecretsprovider": nil,
-	"azurepolicy":                  nil,
-	"httpapplicationrouting":       {readerRole},
-	"ingressapplicationgateway":    {contributorRole},
-	"omsagent":                     nil,
-}
 
 // A right is a role that an identity of a cluster has in the node resource group.
 type right struct {
@@ -46,11 +19,12 @@ type right struct {
 func rightsOf(c resource.Cluster) map[right]string {
 	all := make(map[right]string)
 	if i := c.Identity; i.Type != resource.ServicePrincipal && !i.Object.IsZero() {
-		all[right{i.Object, contributorRole}] = "the control plane"
+		all[right{i.Object, azurerbac.Contributor}] = "the control plane"
 	}
 	for _, name := range addonNames(c) {
 		if id := c.Addons[name].Identity.Object; !id.IsZero() {
-			for _, role := range addonRoles[strings.ToLower(name)] {
+			roles, _ := azurerbac.AddonRoles(name)
+			for _, role := range roles {
 				all[right{id, role}] = "the add-on " + name
 			}
 		}

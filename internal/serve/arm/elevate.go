@@ -7,13 +7,10 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
-	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
-
-var userAccessAdministrator = azurerbac.DefinitionID(guid.MustParse[struct{}]("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"))
 
 // elevate gives a Global Administrator the role User Access Administrator at the root,
 // where nobody else could give it to him. It is removed like any assignment.
@@ -29,13 +26,13 @@ func elevate(s *session, r *request) (answer, error) {
 			return answer{}, serve.Refuse(http.StatusConflict, "ElevateAccessNotSupported", "This house has several tenants, which share the scope '/': no administrator of one of them can be given access to all. Have somebody who owns '/' assign a role, such as at a subscription.")
 		}
 	}
-	old, there := s.assignedTo(s.caller.ID, scope.Root, userAccessAdministrator)
+	old, there := s.assignedTo(s.caller.ID, scope.Root, azurerbac.UserAccessAdministrator)
 	if there && old.Condition == "" && old.NotAfter.IsZero() && old.ActiveAt(s.now) {
 		return answer{status: http.StatusOK}, nil
 	}
 	now := s.now.UTC().Round(0)
 	next := azurerbac.Assignment{
-		ID: azurerbac.AssignmentID(r.mint("assignment")), Scope: scope.Root, Principal: s.caller.ID, PrincipalType: s.caller.Kind, Role: userAccessAdministrator,
+		ID: azurerbac.AssignmentID(r.mint("assignment")), Scope: scope.Root, Principal: s.caller.ID, PrincipalType: s.caller.Kind, Role: azurerbac.UserAccessAdministrator,
 		CreatedBy: s.caller.ID, CreatedOn: now, UpdatedBy: s.caller.ID, UpdatedOn: now,
 	}
 	var ops []estate.Op
