@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"internal/estate"},
 	{"internal/decide", "internal/manifest", "internal/inject", "internal/alert"},
 	{"internal/doctor"},
-	{"internal/podid/migrate"},
+	{"internal/podid/migrate", "internal/check"},
 	{"internal/manifest/corpus", "internal/store", "internal/sample"},
 	{"internal/store/storetest", "internal/store/etcd", "internal/keys", "internal/issue", "internal/trust", "internal/cluster", "internal/safe"},
 	{"internal/serve", "internal/serve/api/wire"},

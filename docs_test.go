@@ -2,6 +2,7 @@ package gatehouse_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-io/gatehouse/internal/check"
 	"github.com/gatehouse-io/gatehouse/internal/cli"
 	"github.com/gatehouse-io/gatehouse/internal/cli/live"
 	"github.com/gatehouse-io/gatehouse/internal/manifest"
@@ -119,6 +121,20 @@ func help(t *testing.T, words []string) (found, parent bool) {
 	usage := "\n  gatehouse " + strings.Join(words, " ")
 	found = code == cli.ExitYes && (strings.Contains(out.String(), usage+" ") || strings.Contains(out.String(), usage+"\n"))
 	return found, strings.Contains(out.String(), "\nAvailable Commands:")
+}
+
+// TestTheRulesOfTheGuideAreThoseOfCheck wants the table of docs/guides/check.md to be
+// what gatehouse check rules says.
+func TestTheRulesOfTheGuideAreThoseOfCheck(t *testing.T) {
+	t.Parallel()
+	_, table, _ := strings.Cut(pages(t)["docs/guides/check.md"], "\n|---|---|---|---|\n")
+	var want strings.Builder
+	for _, r := range check.Rules() {
+		fmt.Fprintf(&want, "| `%s` | %s | %s | %s |\n", r.ID, r.Severity, r.Title, r.Source)
+	}
+	if table != want.String() {
+		t.Errorf("the table is:\n%s\nthe rules are:\n%s", table, want.String())
+	}
 }
 
 var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
 
 // What commands of other packages need in order to be like the ones here.
@@ -143,6 +144,11 @@ func FindPrincipal(est *estate.Snapshot, who string) (estate.Principal, error) {
 // FindCluster looks up a cluster by name or scope.
 func FindCluster(est *estate.Snapshot, name string) (resource.Cluster, error) {
 	return findCluster(est, name)
+}
+
+// DescribeHolder says in a line who holds something, through whom and by which grant.
+func DescribeHolder(est *estate.Snapshot, h wire.Holder) string {
+	return join(" ", orMissing(h.Principal.Name, h.Principal.ID), describeVia(h.Principal, h.Via)) + ": " + describeGrant(est, &h.By)
 }
 
 // Confirm asks the person at the terminal to agree.

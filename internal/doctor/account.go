@@ -27,7 +27,7 @@ func (a Account) presented(audience Known[string]) Presented {
 
 // annotate is the command that names an identity in the account.
 func (a Account) annotate(client string) string {
-	return fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", quote(a.Name), quote(a.Namespace), inject.ClientIDAnnotation, client)
+	return fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", Quote(a.Name), Quote(a.Namespace), inject.ClientIDAnnotation, client)
 }
 
 // ExamineAccount says whether pods of a service account can get tokens.
@@ -39,13 +39,13 @@ func ExamineAccount(a Account) []Finding {
 		f.unseen("service-account", "the service account could not be read: %s", a.Object.Why())
 		return f.all
 	case sa == nil:
-		f.wrong("service-account", fmt.Sprintf("kubectl create serviceaccount %s -n %s", quote(a.Name), quote(a.Namespace)), "there is no such service account")
+		f.wrong("service-account", fmt.Sprintf("kubectl create serviceaccount %s -n %s", Quote(a.Name), Quote(a.Namespace)), "there is no such service account")
 		return f.all
 	}
 	f.right("service-account", "the service account exists")
 	if value, labelled := sa.Labels[inject.UseLabel]; labelled {
 		f.add(Finding{Check: "label-place", Verdict: Wrong, What: "the label " + inject.UseLabel + " is on the service account, where nobody looks; it belongs on the pod", Got: value,
-			Fix: fmt.Sprintf("kubectl label serviceaccount %s -n %s %s-\n%s", quote(a.Name), quote(a.Namespace), inject.UseLabel, podLabel)})
+			Fix: fmt.Sprintf("kubectl label serviceaccount %s -n %s %s-\n%s", Quote(a.Name), Quote(a.Namespace), inject.UseLabel, podLabel)})
 	}
 	client := sa.Annotations[inject.ClientIDAnnotation]
 	if client == "" {
@@ -74,7 +74,7 @@ func (a Account) identity(client, tenant string, audience Known[string]) []Findi
 	}
 	if tenant != "" && tenant != i.Tenant.String() {
 		f.add(Finding{Check: "tenant", Verdict: Wrong, What: "the token is asked for in another tenant than the identity's", Got: tenant, Want: i.Tenant.String(), Differ: Compare(tenant, i.Tenant.String()),
-			Fix: fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", quote(a.Name), quote(a.Namespace), inject.TenantIDAnnotation, i.Tenant)})
+			Fix: fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", Quote(a.Name), Quote(a.Namespace), inject.TenantIDAnnotation, i.Tenant)})
 	}
 	f.all = append(f.all, a.Estate.Trust(a.presented(audience), i, true)...)
 	return f.all

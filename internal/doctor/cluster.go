@@ -56,7 +56,7 @@ func (c Cluster) issuing(f *findings) {
 		f.add(Finding{Check: "oidc-issuer", Verdict: Wrong, What: "the cluster's issuer of service account tokens is not recorded in the directory", Got: is, Fix: c.enable()})
 	case is != record:
 		f.add(Finding{Check: "oidc-issuer", Verdict: Wrong, What: "the API server signs tokens for another issuer than is recorded of the cluster; is this its API server?",
-			Got: is, Want: record, Differ: Compare(is, record), Fix: "set --service-account-issuer of the API server to " + quote(record)})
+			Got: is, Want: record, Differ: Compare(is, record), Fix: "set --service-account-issuer of the API server to " + Quote(record)})
 	case !c.Record.OIDCIssuer:
 		f.add(Finding{Check: "oidc-issuer", Verdict: Wrong, What: "the cluster's issuer of service account tokens is off: its keys are not published", Got: is, Fix: c.enable()})
 	default:
@@ -76,7 +76,7 @@ func (c Cluster) enable() string {
 	if c.Record.Attached {
 		return "attach the cluster with an issuer that the house can ask for its keys"
 	}
-	return fmt.Sprintf("az aks update --resource-group %s --name %s --enable-oidc-issuer --enable-workload-identity", quote(c.Record.ResourceGroup), quote(c.Record.Name))
+	return fmt.Sprintf("az aks update --resource-group %s --name %s --enable-oidc-issuer --enable-workload-identity", Quote(c.Record.ResourceGroup), Quote(c.Record.Name))
 }
 
 func (c Cluster) clock(f *findings) {

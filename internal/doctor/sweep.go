@@ -186,10 +186,10 @@ func Twin(c directory.FederatedCredential, others []directory.FederatedCredentia
 // RemoveCredential is the command that takes a federated credential away.
 func (i Identity) RemoveCredential(name string) string {
 	if !i.Managed {
-		return fmt.Sprintf("az ad app federated-credential delete --id %s --federated-credential-id %s", i.Client, quote(name))
+		return fmt.Sprintf("az ad app federated-credential delete --id %s --federated-credential-id %s", i.Client, Quote(name))
 	}
 	group, _ := i.Resource.ResourceGroup()
-	return fmt.Sprintf("az identity federated-credential delete --name %s --identity-name %s --resource-group %s", quote(name), quote(i.Resource.Name()), quote(group.Name()))
+	return fmt.Sprintf("az identity federated-credential delete --name %s --identity-name %s --resource-group %s", Quote(name), Quote(i.Resource.Name()), Quote(group.Name()))
 }
 
 // leads says whether a credential leads to a service account that is there. It
@@ -295,7 +295,7 @@ func (s Sweep) identities() []Finding {
 			group, _ := m.Resource.ResourceGroup()
 			out.Verdict = Wrong
 			out.What = fmt.Sprintf("it has no role and no token since %s: a workload that needs nothing outside its cluster needs no identity", uses.Since.UTC().Format(time.RFC3339))
-			out.Fix = fmt.Sprintf("az identity delete --name %s --resource-group %s", quote(m.Resource.Name()), quote(group.Name()))
+			out.Fix = fmt.Sprintf("az identity delete --name %s --resource-group %s", Quote(m.Resource.Name()), Quote(group.Name()))
 		}
 		f.add(out)
 	}

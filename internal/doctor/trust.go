@@ -183,18 +183,18 @@ func (i Identity) write(verb, name string, p Presented) string {
 	if i.Managed {
 		group, _ := i.Resource.ResourceGroup()
 		return fmt.Sprintf("az identity federated-credential %s --name %s --identity-name %s --resource-group %s --issuer %s --subject %s --audiences %s",
-			verb, quote(name), quote(i.Resource.Name()), quote(group.Name()), quote(p.Issuer.value), quote(p.Subject.value), quote(p.Audience.value))
+			verb, Quote(name), Quote(i.Resource.Name()), Quote(group.Name()), Quote(p.Issuer.value), Quote(p.Subject.value), Quote(p.Audience.value))
 	}
 	body := fmt.Sprintf(`{"name":%q,"issuer":%q,"subject":%q,"audiences":[%q]}`, name, p.Issuer.value, p.Subject.value, p.Audience.value)
 	if verb == "update" {
-		return fmt.Sprintf("az ad app federated-credential update --id %s --federated-credential-id %s --parameters %s", i.Client, quote(name), quote(body))
+		return fmt.Sprintf("az ad app federated-credential update --id %s --federated-credential-id %s --parameters %s", i.Client, Quote(name), Quote(body))
 	}
-	return fmt.Sprintf("az ad app federated-credential create --id %s --parameters %s", i.Client, quote(body))
+	return fmt.Sprintf("az ad app federated-credential create --id %s --parameters %s", i.Client, Quote(body))
 }
 
-// quote writes a text so that a shell takes it as it is, because what a token says
+// Quote writes a text so that a shell takes it as it is, because what a token says
 // was chosen by whoever made it.
-func quote(s string) string {
+func Quote(s string) string {
 	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:@", r))
 	}) < 0

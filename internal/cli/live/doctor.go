@@ -127,30 +127,44 @@ func lookInto(cmd *cobra.Command, env *cli.Env) (known, error) {
 	}
 	warnRehearsal(env, r.Rehearsing())
 	k.house, k.url = r.Client, r.Client.Base
-	k.Unread, err = k.unread(cmd.Context())
+	k.Unread, err = k.unreadOf(cmd.Context(), readByDoctor)
 	return k, err
 }
 
-// unread says what of the directory the asker may not read; "" if he may read all.
+// rights are operations, at the root and in each tenant.
+type rights struct{ root, tenant []string }
+
+// readByDoctor is what the doctor's findings depend on.
+var readByDoctor = rights{
+	root: []string{
+		"Microsoft.ManagedIdentity/userAssignedIdentities/read", "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/read",
+		"Microsoft.ContainerService/managedClusters/read", "Microsoft.Authorization/roleAssignments/read",
+	},
+	tenant: []string{"Microsoft.Directory/applications/read", "Microsoft.Directory/applications/federatedIdentityCredentials/read"},
+}
+
+// unreadOf says what of the directory the asker may not read; "" if he may read all.
 // What he may not read is not there for him, and must not be called missing.
-func (k known) unread(ctx context.Context) (string, error) {
-	const mi, app = "Microsoft.ManagedIdentity/userAssignedIdentities", "Microsoft.Directory/applications"
+func (k known) unreadOf(ctx context.Context, r rights) (string, error) {
 	type right struct {
 		action string
 		at     scope.Scope
 	}
-	rights := []right{{mi + "/read", scope.Root}, {mi + "/federatedIdentityCredentials/read", scope.Root},
-		{"Microsoft.ContainerService/managedClusters/read", scope.Root}, {"Microsoft.Authorization/roleAssignments/read", scope.Root}}
+	var all []right
+	for _, action := range r.root {
+		all = append(all, right{action, scope.Root})
+	}
 	tenants := 0
 	for t := range k.Tenants() {
 		tenants++
-		at := directory.Place(t.ID)
-		rights = append(rights, right{app + "/read", at}, right{app + "/federatedIdentityCredentials/read", at})
+		for _, action := range r.tenant {
+			all = append(all, right{action, directory.Place(t.ID)})
+		}
 	}
 	if tenants == 0 {
 		return "you may read no tenant", nil
 	}
-	for _, r := range rights {
+	for _, r := range all {
 		d, err := k.house.CanI(ctx, wire.Question{Action: r.action, Scope: r.at.String()})
 		if err != nil {
 			return "", err

@@ -1,0 +1,295 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
+	"github.com/gatehouse-io/gatehouse/internal/decide"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/doctor"
+	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+)
+
+// Rules about ways to access that nobody gave.
+var escalationRules = []Rule{
+	{
+		ID: "local-admin-escalation", Title: "A broad role of Azure leads to everything inside", Severity: High,
+		Source: identityOverview + ", section 2.2.2; " + zeroToHero + ", section 5",
+		Explain: `Contributor's star includes listClusterAdminCredential: who has it at the cluster, its resource group
+or its subscription gets the certificate of the local administrator, with full rights and without a name.
+Left out are those who administer the cluster anyway, and those whose role names that operation, as
+Azure Kubernetes Service Cluster Admin Role does.`,
+		look: localAdminEscalation,
+	},
+	{
+		ID: "identity-escalation", Title: "Somebody can be an identity that may more than he may", Severity: High,
+		Source: enterpriseScale + ", Design recommendations for cluster identity; " + bestPractices + ", Use Azure RBAC",
+		Explain: `In Azure, whoever may write a federated credential on an identity has it believe a token of his own, and
+whoever may attach one to a machine of his gets its tokens there. This house lets nobody write such a
+credential who could not give out what the identity has; a subscription of Azure does.`,
+		look: identityEscalation,
+	},
+	{
+		ID: "pod-escalation", Title: "Whoever runs pods can be an identity that may more than he may", Severity: Medium,
+		Source: enterpriseScale + ", Design considerations for operator access, and for workload identities",
+		Explain: `A pod runs as any service account of its namespace, and so as the identity that trusts it. Whoever may
+create pods there, by whichever object, or tokens of service accounts, has what the identity has. That is how it
+is meant for the team that owns the workload: accept it for that team's namespace, and give others no such right.
+Left out are those who administer the cluster.`,
+		look: podEscalation,
+	},
+}
+
+const listAdmin = "Microsoft.ContainerService/managedClusters/listClusterAdminCredential/action"
+
+func localAdminEscalation(l *look) {
+	for c := range l.est.Clusters() {
+		if c.DisableLocalAccounts || !c.EntraSignIn || c.Attached {
+			continue
+		}
+		f := onCluster(c, "")
+		for _, h := range l.who(decide.Request{Scope: c.Scope, Action: listAdmin, Now: l.Now}) {
+			if !l.administers(h.Principal.ID, c) && !l.named(h.Principal.ID, c) {
+				f.Evidence = append(f.Evidence, h)
+			}
+		}
+		if n := len(f.Evidence); n > 0 {
+			f.What = fmt.Sprintf("%s can get the certificate of its local administrator, and with it everything inside, by a role that was given for something else: %s", count(n, "principal"), names(f.Evidence))
+			f.Fix = disableLocal(c)
+			l.wrong(f)
+		}
+	}
+}
+
+// names are the first of those who hold something.
+func names(all []decide.Holder) string {
+	const some = 5
+	var out []string
+	for _, h := range all[:min(len(all), some)] {
+		name := h.Principal.Name
+		if h.Principal.ID.IsZero() {
+			name = h.Subject.Name
+			if h.Subject.Namespace != "" {
+				name = h.Subject.Namespace + "/" + name
+			}
+		}
+		out = append(out, name)
+	}
+	if more := len(all) - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, ", ")
+}
+
+// administers reports whether somebody may do everything in a cluster.
+func (l *look) administers(id principal.ID, c resource.Cluster) bool {
+	return decide.Decide(l.est, decide.Request{Who: decide.Subject{ID: id}, Scope: c.Scope, Kube: everyKube, Now: l.Now}).Effect == decide.Allow
+}
+
+// named reports whether somebody has a role at a cluster, or above it, that names the
+// operation by which the local administrator's certificate is had.
+func (l *look) named(id principal.ID, c resource.Cluster) bool {
+	who, ok := l.est.Resolve(id)
+	if !ok {
+		return false
+	}
+	for at := range l.est.Ancestors(c.Scope) {
+		if !who.At(at, func(g *estate.Grant) bool {
+			return g.Assigned == nil || !namesAction(g.Role, listAdmin) || !g.Assigned.ActiveAt(l.Now)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+func namesAction(role *azurerbac.Role, action string) bool {
+	return slices.ContainsFunc(role.Definition.Permissions, func(p azurerbac.Permission) bool {
+		return slices.ContainsFunc(p.Actions, func(a string) bool { return strings.EqualFold(a, action) })
+	})
+}
+
+const typeIdentity = "Microsoft.ManagedIdentity/userAssignedIdentities"
+
+func identityEscalation(l *look) {
+	for m := range l.est.Identities() {
+		if m.SystemAssigned || !l.powerful(m.ID) {
+			continue
+		}
+		f := Finding{About: m.Key(), Name: "managed identity " + m.DisplayName}
+		seen := make(map[principal.ID]bool)
+		lacks := ""
+		for _, action := range []string{typeIdentity + "/federatedIdentityCredentials/write", typeIdentity + "/assign/action"} {
+			for _, h := range l.who(decide.Request{Scope: m.Resource, Action: action, Now: l.Now}) {
+				id := h.Principal.ID
+				if seen[id] || id == m.ID || l.attaches(id, m) {
+					continue
+				}
+				if what := l.lacks(id, m.ID); what != "" {
+					seen[id] = true
+					f.Evidence = append(f.Evidence, h)
+					if lacks == "" {
+						lacks = what
+					}
+				}
+			}
+		}
+		if n := len(f.Evidence); n > 0 {
+			f.What = fmt.Sprintf("%s can become it, which has %s: %s", count(n, "principal"), lacks, names(f.Evidence))
+			f.Fix = l.revoke(f.Evidence)
+			l.wrong(f)
+		}
+	}
+}
+
+// attaches reports whether a principal is the control plane of a cluster that uses an
+// identity, and so must be able to attach it to nodes.
+func (l *look) attaches(id principal.ID, m directory.ManagedIdentity) bool {
+	for c := range l.est.Clusters() {
+		if c.Identity.Object == id && c.UsesIdentity(m.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// revoke takes away the role assignments and bindings by which something is held.
+func (l *look) revoke(all []decide.Holder) Fix {
+	var fix Fix
+	seen := make(map[record.Key]bool)
+	for _, h := range all {
+		r := h.By.Record()
+		if r == nil || seen[r.Key()] {
+			continue
+		}
+		seen[r.Key()] = true
+		switch r := r.(type) {
+		case azurerbac.Assignment:
+			fix = fix.and(remove(r))
+		case kuberbac.Binding:
+			c, _ := l.est.Cluster(r.Cluster)
+			fix = fix.and(Fix{Commands: []string{words(kubectl(c, "delete", r)...)}, Ops: []estate.Op{{Delete: r.Key()}}})
+		}
+	}
+	return fix
+}
+
+// makers are what makes pods, or tokens of service accounts.
+var makers = []kuberbac.Attributes{
+	{Resource: "pods"}, {Resource: "replicationcontrollers"}, {Resource: "serviceaccounts", Subresource: "token"},
+	{APIGroup: "apps", Resource: "deployments"}, {APIGroup: "apps", Resource: "daemonsets"}, {APIGroup: "apps", Resource: "statefulsets"}, {APIGroup: "apps", Resource: "replicasets"},
+	{APIGroup: "batch", Resource: "jobs"}, {APIGroup: "batch", Resource: "cronjobs"},
+}
+
+// A way is how pods of a namespace come to be an identity.
+type way struct {
+	cluster   resource.Cluster
+	namespace string
+	identity  doctor.Identity
+}
+
+func podEscalation(l *look) {
+	for _, w := range l.ways() {
+		f := Finding{About: holderKey(w.identity), Name: w.identity.String(), Cluster: w.cluster.Scope}
+		switch {
+		case w.namespace == "":
+			f.What = "which namespaces of cluster " + w.cluster.Name + " its pattern or binding reaches is not known, and so who may run pods there"
+			l.unseen(f)
+			continue
+		case l.est.KubeUnread(w.cluster.Scope):
+			f.What = fmt.Sprintf("who may run pods in namespace %s of cluster %s is not known: nobody has read its own bindings", w.namespace, w.cluster.Name)
+			l.unseen(f)
+			continue
+		}
+		seen := make(map[holderID]bool)
+		lacks := ""
+		for _, a := range makers {
+			a.Verb, a.Namespace = "create", w.namespace
+			for _, h := range l.who(decide.Request{Scope: w.cluster.Scope, Kube: a, Now: l.Now}) {
+				key := holderID{h.Principal.ID, h.Subject}
+				if id := h.Principal.ID; seen[key] || id == w.identity.Object || ofKubernetes(h.Subject) || !id.IsZero() && l.administers(id, w.cluster) {
+					continue
+				}
+				what := l.first(w.identity.Object)
+				if !h.Principal.ID.IsZero() {
+					what = l.lacks(h.Principal.ID, w.identity.Object)
+				}
+				if what != "" {
+					seen[key] = true
+					f.Evidence = append(f.Evidence, h)
+					if lacks == "" {
+						lacks = what
+					}
+				}
+			}
+		}
+		if n := len(f.Evidence); n > 0 {
+			f.What = fmt.Sprintf("%s can become it, which has %s, by pods in namespace %s of cluster %s: %s", count(n, "principal"), lacks, w.namespace, w.cluster.Name, names(f.Evidence))
+			f.Fix = l.revoke(f.Evidence)
+			l.wrong(f)
+		}
+	}
+}
+
+type holderID struct {
+	id      principal.ID
+	subject kuberbac.Subject
+}
+
+// ofKubernetes reports whether a subject is a part of Kubernetes itself.
+func ofKubernetes(s kuberbac.Subject) bool {
+	switch {
+	case s.Kind == kuberbac.ServiceAccount:
+		return s.Namespace == "kube-system"
+	case s.Name == kuberbac.AllAuthenticated, s.Name == kuberbac.AllUnauthenticated, strings.HasPrefix(s.Name, kuberbac.AllServiceAccounts):
+		return false
+	}
+	return strings.HasPrefix(s.Name, "system:")
+}
+
+// ways are how pods come to be identities that have anything: by a federated
+// credential, or by an identity binding of their cluster. A namespace of "" is one
+// that is not known.
+func (l *look) ways() []way {
+	var all []way
+	for _, i := range l.Estate.TokenHolders() {
+		if i.Object.IsZero() || !l.powerful(i.Object) {
+			continue
+		}
+		seen := make(map[reach]bool)
+		add := func(c resource.Cluster, namespace string) {
+			if strings.ContainsAny(namespace, "*?") {
+				namespace = ""
+			}
+			if k := (reach{c.Scope, namespace}); !seen[k] {
+				seen[k] = true
+				all = append(all, way{c, namespace, i})
+			}
+		}
+		for _, cred := range l.est.TrustsOf(i.Client) {
+			at, known := l.shared.issuers[cred.Issuer]
+			account, ok := accountOf(cred)
+			if c, there := l.est.Cluster(at); known && ok && there {
+				add(c, account.Namespace)
+			}
+		}
+		for c := range l.est.Clusters() {
+			if slices.ContainsFunc(c.IdentityBindings, func(b resource.IdentityBinding) bool { return b.Identity.Object == i.Object }) {
+				add(c, "")
+			}
+		}
+	}
+	return all
+}
+
+type reach struct {
+	cluster   scope.Scope
+	namespace string
+}
