@@ -47,6 +47,12 @@ type Tenant struct {
 	// AllowSubjectPatterns makes federated credentials count that name many subjects
 	// by a pattern.
 	AllowSubjectPatterns bool `json:"allowSubjectPatterns,omitzero"`
+	// AssertionsOnce makes a token of another issuer good for one exchange. Workloads
+	// send theirs again for each resource, so they must get a new one each time.
+	AssertionsOnce bool `json:"assertionsOnce,omitzero"`
+	// AskClusters makes a token of a service account good only while the cluster of the
+	// house that made it says that the account, and the pod it is bound to, are there.
+	AskClusters bool `json:"askClusters,omitzero"`
 }
 
 // A User is a person who signs in.

@@ -242,21 +242,21 @@ func (s *Snapshot) FederatedCredentials(owner directory.AppID) []directory.Feder
 // that count: all but those with a pattern where the tenant does not allow patterns.
 func (s *Snapshot) TrustsOf(owner directory.AppID) []directory.FederatedCredential {
 	list := s.FederatedCredentials(owner)
-	if s.allowsPatterns(owner) {
+	if home, ok := s.HomeOf(owner); ok && home.AllowSubjectPatterns {
 		return list
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(f directory.FederatedCredential) bool { return f.SubjectPattern != "" })
 }
 
-func (s *Snapshot) allowsPatterns(owner directory.AppID) bool {
+// HomeOf returns the tenant of an application or managed identity.
+func (s *Snapshot) HomeOf(owner directory.AppID) (directory.Tenant, bool) {
 	var home directory.TenantID
 	if m, ok := s.ManagedIdentityByClient(owner); ok {
 		home = m.Tenant
 	} else if a, ok := s.Application(owner); ok {
 		home = a.Tenant
 	}
-	t, ok := s.Tenant(home)
-	return ok && t.AllowSubjectPatterns
+	return s.Tenant(home)
 }
 
 // Cluster returns the cluster at a scope.

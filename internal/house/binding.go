@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
+	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
 // proxyPath is where the token proxies of clusters are, by the cluster's id.
@@ -62,15 +63,11 @@ func (c *clusters) prove(ctx context.Context, id resource.ClusterID, client stri
 	if !ok || !rec.Binds(resource.IdentityRef{Resource: m.Resource, Object: m.ID}) {
 		return issue.Bound{}, issue.ErrUnbound(client, rec.Name)
 	}
-	r, ok := c.running(rec.Scope)
-	if !ok {
-		return issue.Bound{}, issue.ErrClusterAway(rec.Name, notRunning(rec.Name))
+	j, err := c.judge(rec)
+	if err != nil {
+		return issue.Bound{}, err
 	}
-	j := r.judge.Load()
-	if j == nil {
-		return issue.Bound{}, issue.ErrClusterAway(rec.Name, notRunning(rec.Name))
-	}
-	who, err := j.workload(ctx, rec.Name, assertion)
+	who, err := j.workload(ctx, rec.Name, assertion, inject.BindingAudience)
 	if err != nil {
 		return issue.Bound{}, err
 	}
@@ -78,6 +75,30 @@ func (c *clusters) prove(ctx context.Context, id resource.ClusterID, client stri
 		return issue.Bound{}, err
 	}
 	return issue.Bound{Identity: m.ID, At: rec.Scope, Account: who.Username}, nil
+}
+
+// vouch refuses a token for exchange that the cluster that made it no longer takes:
+// its service account or its pod is gone (FED-21).
+func (c *clusters) vouch(ctx context.Context, rec resource.Cluster, says token.Foreign, raw issue.Secret) error {
+	j, err := c.judge(rec)
+	if err != nil {
+		return err
+	}
+	who, err := j.workload(ctx, rec.Name, raw, says.Audience)
+	if err == nil && who.Username != says.Subject {
+		err = issue.ErrWorkload(rec.Name, "it is of another account than it says.")
+	}
+	return err
+}
+
+// judge returns the judge of a cluster that runs.
+func (c *clusters) judge(rec resource.Cluster) (*judge, error) {
+	if r, ok := c.running(rec.Scope); ok {
+		if j := r.judge.Load(); j != nil {
+			return j, nil
+		}
+	}
+	return nil, issue.ErrClusterAway(rec.Name, notRunning(rec.Name))
 }
 
 func clusterWith(est *estate.Snapshot, id resource.ClusterID) (resource.Cluster, bool) {
@@ -107,23 +128,23 @@ func newJudge(conf *rest.Config) (*judge, error) {
 	return &judge{tokens.TokenReviews(), subjects.SubjectAccessReviews()}, nil
 }
 
-// workload returns the service account that a token for the token proxy is of. The
-// API server knows whether the account and its pod are still there.
-func (j *judge) workload(ctx context.Context, cluster string, assertion issue.Secret) (authenticationv1.UserInfo, error) {
+// workload returns the service account that a token for an audience is of. The API
+// server knows whether the account and its pod are still there.
+func (j *judge) workload(ctx context.Context, cluster string, assertion issue.Secret, audience string) (authenticationv1.UserInfo, error) {
 	if assertion.IsZero() {
 		return authenticationv1.UserInfo{}, issue.ErrWorkload(cluster, "there is no client_assertion.")
 	}
 	out, err := j.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{
-		Token: assertion.Reveal(), Audiences: []string{inject.BindingAudience},
+		Token: assertion.Reveal(), Audiences: []string{audience},
 	}}, metav1.CreateOptions{})
 	switch {
 	case err != nil:
 		return authenticationv1.UserInfo{}, issue.ErrClusterAway(cluster, err)
 	case !out.Status.Authenticated:
 		return authenticationv1.UserInfo{}, issue.ErrWorkload(cluster, fmt.Sprintf(
-			"it is no token of a service account of the cluster for the audience %s, or has ended with its pod or its time.", inject.BindingAudience))
-	case !slices.Contains(out.Status.Audiences, inject.BindingAudience), !strings.HasPrefix(out.Status.User.Username, "system:serviceaccount:"):
-		return authenticationv1.UserInfo{}, issue.ErrWorkload(cluster, "it is not of a service account, or not for "+inject.BindingAudience+".")
+			"it is no token of a service account of the cluster for the audience %s, or has ended with its pod or its time.", audience))
+	case !slices.Contains(out.Status.Audiences, audience), !strings.HasPrefix(out.Status.User.Username, "system:serviceaccount:"):
+		return authenticationv1.UserInfo{}, issue.ErrWorkload(cluster, "it is not of a service account, or not for "+audience+".")
 	}
 	return out.Status.User, nil
 }

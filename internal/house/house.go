@@ -170,7 +170,7 @@ func (h *House) start(ctx, background, follow context.Context) error {
 		return err
 	}
 	h.foreign = trust.New(trust.Config{Local: h.clusterKeys, Private: h.conf.PrivateIssuers, Roots: h.conf.Roots, Log: h.conf.Log.With("part", "trust"), Now: h.conf.Now})
-	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Foreign: h.foreign, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.now, Machine: h.conf.Now})
+	h.issuer, err = issue.New(issue.Config{State: h.store, Keys: ring, Foreign: h.foreign, Witness: h.witness, Authority: h.conf.Authority, Fronts: []string{publicCloud.login}, Now: h.now, Machine: h.conf.Now})
 	if err != nil {
 		return err
 	}
@@ -416,6 +416,15 @@ func (h *House) serve(ctx, background context.Context, ring *keys.Ring) error {
 // clusterKeys are the keys of an issuer that is a cluster of this house.
 func (h *House) clusterKeys(issuer string) (token.ForeignKeys, bool) {
 	return issuers.Keys(h.store.Current(), issuer, h.conf.Now())
+}
+
+// witness lets a cluster of this house judge a token that its API server made.
+func (h *House) witness(ctx context.Context, says token.Foreign, raw issue.Secret) error {
+	rec, ok := issuers.Cluster(h.store.Current(), says.Issuer)
+	if !ok {
+		return nil
+	}
+	return h.clusters.vouch(ctx, rec, says, raw)
 }
 
 // checkIssuer refuses an issuer that a federated credential must not name.

@@ -88,7 +88,7 @@ func (i *Issuer) checkAssertion(ctx context.Context, est *estate.Snapshot, c cli
 	if says.Issuer == "" || lowerASCII(says.Issuer) == c.id.String() {
 		return c, i.checkSigned(ctx, est, c, req, realm)
 	}
-	if c.foreign, err = i.federated(ctx, est, c, raw, says); err != nil {
+	if c.foreign, err = i.federated(ctx, est, c, realm, raw, says); err != nil {
 		return client{}, err
 	}
 	return c, nil
@@ -107,12 +107,18 @@ func (i *Issuer) checkSigned(ctx context.Context, est *estate.Snapshot, c client
 	if err != nil {
 		return assertionRefusal(err)
 	}
+	return i.once(ctx, now, a.Expires, c.id.String(), digest("jti", a.ID))
+}
+
+// once refuses an assertion that was used before, at whatever replica, and uses it
+// up. id tells assertions apart until one ends.
+func (i *Issuer) once(ctx context.Context, now, ends time.Time, id ...string) error {
 	var absent int64
-	op, err := put(seen{At: now}, a.Expires.Add(token.Leeway), &absent, bucketReplay, c.id.String(), digest("jti", a.ID))
+	op, err := put(seen{At: now}, ends.Add(token.Leeway), &absent, bucketReplay, id...)
 	if err != nil {
 		return err
 	}
-	op.Real = true // the assertion ends by its client's clock
+	op.Real = true // the assertion ends by the clock of who signed it
 	err = i.commit(ctx, op)
 	if errors.Is(err, errChanged) {
 		return refuse(invalidClient, 700027, "Client assertion failed signature validation: the assertion was used before.")

@@ -24,7 +24,7 @@ type Foreign interface {
 // is. Whether the client has a credential that trusts it is for admit to say, at
 // the last instant; here it is asked so that nobody's keys are fetched whom no
 // credential names.
-func (i *Issuer) federated(ctx context.Context, est *estate.Snapshot, c client, raw string, says token.Unverified) (token.Foreign, error) {
+func (i *Issuer) federated(ctx context.Context, est *estate.Snapshot, c client, realm Realm, raw string, says token.Unverified) (token.Foreign, error) {
 	wants := trusted(est, c.id)
 	if len(wants) == 0 {
 		return token.Foreign{}, refuse(invalidClient, 70025, "The client '%s'(%s) has no configured federated identity credentials.", c.id, c.name)
@@ -45,7 +45,35 @@ func (i *Issuer) federated(ctx context.Context, est *estate.Snapshot, c client, 
 	if !i.uses.again(digest("assertion", raw), i.machine()) {
 		return token.Foreign{}, errBusy()
 	}
+	if err := i.scruples(ctx, est, c, realm, raw, f); err != nil {
+		return token.Foreign{}, err
+	}
 	return f, nil
+}
+
+// scruples are what tenants may demand of a token beyond what it says itself: the
+// client's own, and the one that it asks in.
+func (i *Issuer) scruples(ctx context.Context, est *estate.Snapshot, c client, realm Realm, raw string, f token.Foreign) error {
+	home, _ := est.HomeOf(c.id)
+	here, _ := est.Tenant(realm.ID)
+	if home.AskClusters || here.AskClusters {
+		if i.witness == nil {
+			return errUnavailable(errors.New("the tenant has clusters asked, and nobody here can ask them"))
+		}
+		if err := i.witness(ctx, f, NewSecret(raw)); err != nil {
+			return err
+		}
+	}
+	if !home.AssertionsOnce && !here.AssertionsOnce {
+		return nil
+	}
+	// Of a token without an id, what was signed tells it from others. Its signature
+	// does not: of the ECDSA signatures of a text, anybody can make another one.
+	id := f.ID
+	if id == "" {
+		id = raw[:strings.LastIndexByte(raw, '.')]
+	}
+	return i.once(ctx, i.machine(), f.Expires, "federated", digest("issuer", f.Issuer), digest("jti", id))
 }
 
 // trusted is what the federated credentials of a client say that count.
@@ -153,7 +181,8 @@ func expiredText(err error) string {
 
 // uses counts how often each assertion was good for something. A workload sends
 // one again for every resource that it needs; somebody who has stolen it would
-// send it all the time (FED-19). It is kept in memory by each replica.
+// send it all the time (FED-19). It is kept in memory by each replica. A tenant for
+// which that is too often has assertions that are good once; see scruples.
 type uses struct {
 	mu    sync.Mutex
 	count map[string]int

@@ -75,6 +75,11 @@ type Config struct {
 	Keys  Keys
 	// Foreign finds the keys of other issuers; nil finds none.
 	Foreign Foreign
+	// Witness asks the cluster that made a service account's token whether the account,
+	// and the pod that the token is bound to, are still there, where a tenant demands
+	// it. Nil is the answer about a token of no cluster of this house; an Error refuses.
+	// Without a Witness, such a tenant's exchanges are refused.
+	Witness func(ctx context.Context, says token.Foreign, raw Secret) error
 	// Authority is the URL, without a path, under which clients reach the issuer.
 	// Every issuer, link and audience derives from it and never from a request.
 	Authority string
@@ -91,6 +96,7 @@ type Issuer struct {
 	state     State
 	keys      Keys
 	foreign   Foreign
+	witness   func(context.Context, token.Foreign, Secret) error
 	authority string
 	fronts    []string // every authority, the issuer's own first
 	now       func() time.Time
@@ -126,7 +132,7 @@ func New(c Config) (*Issuer, error) {
 		c.Machine = c.Now
 	}
 	return &Issuer{
-		state: c.State, keys: c.Keys, foreign: c.Foreign, authority: authority, fronts: fronts, now: c.Now, machine: c.Machine,
+		state: c.State, keys: c.Keys, foreign: c.Foreign, witness: c.Witness, authority: authority, fronts: fronts, now: c.Now, machine: c.Machine,
 		passwords: newPool(1, 50),
 		pace:      newPace(),
 		uses:      new(uses),
