@@ -48,6 +48,8 @@ func TestWrongCommandsSayWhatToDo(t *testing.T) {
 		{"an address has a port", append(good, "--listen", "169.254.25.79"), "--listen"},
 		{"the authority must be there", append(good, "--house-ca", "/nonexistent"), "--house-ca"},
 		{"the API server must be known", good, "--kubeconfig"},
+		{"who pulls must know the house", []string{"credential-provider"}, "--house"},
+		{"a registry has a host and a name", []string{"credential-provider", "--house", "https://h", "--registry", "Images.example=x"}, "the registry's name"},
 		{"nothing else is a command", []string{"nmj"}, "unknown command"},
 	} {
 		t.Run(tt.law, func(t *testing.T) {

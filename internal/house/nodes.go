@@ -24,7 +24,7 @@ const nodesPath = wire.Path
 // nodes builds the door at which node agents get tokens for the pods of their nodes.
 func (h *House) nodes(issuer *issue.Issuer, trace *serve.Trace) (http.Handler, error) {
 	door, err := nodes.New(nodes.Config{
-		Estates: h.store, Cluster: issuers.Cluster, Keys: h.foreign.Keys, House: h.conf.Authority, Pod: h.clusters.podOn,
+		Estates: h.store, Cluster: issuers.Cluster, Keys: h.foreign.Keys, House: h.conf.Authority, Pod: h.clusters.podOn, Agent: h.clusters.agentOn,
 		Token: func(ctx context.Context, id imds.Identity, resource string) (imds.Token, error) {
 			return identityToken(ctx, issuer, trace, id, resource)
 		},
@@ -42,6 +42,16 @@ func (h *House) nodes(issuer *issue.Issuer, trace *serve.Trace) (http.Handler, e
 // so an agent, or who has stolen its token, gets tokens for pods of its node alone.
 // Of other clusters nobody here knows their pods.
 func (c *clusters) podOn(ctx context.Context, rec resource.Cluster, pod wire.Pod, node string) error {
+	return c.on(ctx, rec, pod, node, func(p corev1.PodSpec) bool { return !p.HostNetwork })
+}
+
+// agentOn is podOn for the agent itself: the token of one that is gone is good no
+// longer, although it has not ended.
+func (c *clusters) agentOn(ctx context.Context, rec resource.Cluster, agent wire.Pod, node string) error {
+	return c.on(ctx, rec, agent, node, func(p corev1.PodSpec) bool { return p.ServiceAccountName == wire.ServiceAccount })
+}
+
+func (c *clusters) on(ctx context.Context, rec resource.Cluster, pod wire.Pod, node string, good func(corev1.PodSpec) bool) error {
 	r, ok := c.running(rec.Scope)
 	if !ok {
 		return nil
@@ -52,7 +62,7 @@ func (c *clusters) podOn(ctx context.Context, rec resource.Cluster, pod wire.Pod
 		return fmt.Errorf("%w: %w", nodes.ErrNotThere, err)
 	case err != nil:
 		return err
-	case string(got.UID) != pod.UID || got.Spec.NodeName != node || got.Spec.HostNetwork ||
+	case string(got.UID) != pod.UID || got.Spec.NodeName != node || !good(got.Spec) ||
 		got.Status.Phase != corev1.PodPending && got.Status.Phase != corev1.PodRunning:
 		return nodes.ErrNotThere
 	}

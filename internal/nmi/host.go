@@ -3,6 +3,7 @@
 package nmi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,12 +16,17 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/podid"
 	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
+	"github.com/gatehouse-io/gatehouse/internal/serve/nodes/wire"
 )
 
 // HostPath is where root of the node gets tokens of a pod that it names, with the
 // headers podns and podname: upstream's path, at a Unix socket instead of a port
 // of loopback, which every process of the node and every pod on its network has.
 const HostPath = "/host/token"
+
+// RegistryPath is where root of the node gets a token of the kubelet identity for
+// container registries, at the same socket.
+const RegistryPath = "/host/registry/token"
 
 // listenHost listens at a socket that root alone can open.
 func listenHost(path string) (net.Listener, error) {
@@ -40,59 +46,71 @@ func listenHost(path string) (net.Listener, error) {
 func (a *agent) host() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := a.now()
-		ref, err := a.named(w, r)
-		status := http.StatusOK
-		if err != nil {
-			status = refuse(w, err)
+		var body []byte
+		ref, ask, err := a.root(r)
+		if err == nil {
+			body, err = a.answer(r.Context(), ask)
 		}
-		a.log(r, start, status, ref, err)
+		if err != nil {
+			a.log(r, start, refuse(w, err), ref, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Write(body)
+		a.log(r, start, http.StatusOK, ref, nil)
 	})
 }
 
-func (a *agent) named(w http.ResponseWriter, r *http.Request) (podid.Ref, error) {
+// root reads what root of the node asks for: a token of a pod, or for the kubelet.
+func (a *agent) root(r *http.Request) (podid.Ref, wire.Ask, error) {
 	c, _ := r.Context().Value(connKey{}).(*net.UnixConn)
-	if !isRoot(c) {
-		return podid.Ref{}, forbid("only root of the node may ask here")
-	}
-	ns, name := r.Header.Values("podns"), r.Header.Values("podname")
 	switch {
+	case !isRoot(c):
+		return podid.Ref{}, wire.Ask{}, forbid("only root of the node may ask here")
 	case r.Method != http.MethodGet:
-		return podid.Ref{}, &refusal{status: http.StatusMethodNotAllowed, text: "the method must be GET"}
-	case r.URL.EscapedPath() != HostPath:
-		return podid.Ref{}, &refusal{status: http.StatusNotFound, text: "there is nothing here but " + HostPath}
-	case len(ns) != 1 || len(name) != 1 || ns[0] == "" || name[0] == "":
-		return podid.Ref{}, &refusal{status: http.StatusBadRequest, text: "missing 'podname' and 'podns' from request header"}
+		return podid.Ref{}, wire.Ask{}, &refusal{status: http.StatusMethodNotAllowed, text: "the method must be GET"}
+	case r.URL.EscapedPath() == HostPath:
+		return a.named(r)
+	case r.URL.EscapedPath() != RegistryPath:
+		return podid.Ref{}, wire.Ask{}, &refusal{status: http.StatusNotFound, text: "there is nothing here but " + HostPath + " and " + RegistryPath}
+	case r.URL.RawQuery != "":
+		return podid.Ref{}, wire.Ask{}, &refusal{status: http.StatusBadRequest, text: "this takes no parameters"}
+	}
+	return podid.Ref{}, wire.Ask{Machine: true, Resource: wire.Registries}, nil
+}
+
+// named reads what is asked for a pod that is named.
+func (a *agent) named(r *http.Request) (podid.Ref, wire.Ask, error) {
+	ns, name := r.Header.Values("podns"), r.Header.Values("podname")
+	if len(ns) != 1 || len(name) != 1 || ns[0] == "" || name[0] == "" {
+		return podid.Ref{}, wire.Ask{}, &refusal{status: http.StatusBadRequest, text: "missing 'podname' and 'podns' from request header"}
 	}
 	ref := podid.Ref{Namespace: ns[0], Name: name[0]}
 	want, err := imds.ReadQuery(r.URL.RawQuery)
 	if err != nil {
-		return ref, err
+		return ref, wire.Ask{}, err
 	}
 	v, err := a.views.fresh(r.Context())
 	if err != nil {
-		return ref, later("the API server cannot be asked about the pod", err)
+		return ref, wire.Ask{}, later("the API server cannot be asked about the pod", err)
 	}
 	p, ok := v.find(ref, "")
 	if !ok {
-		return ref, &refusal{status: http.StatusNotFound, text: fmt.Sprintf("no running pod %s is on node %s", ref, a.conf.Node)}
+		return ref, wire.Ask{}, &refusal{status: http.StatusNotFound, text: fmt.Sprintf("no running pod %s is on node %s", ref, a.conf.Node)}
 	}
 	ask, err := a.ask(r.Context(), p, v, want)
+	return ref, ask, err
+}
+
+// answer asks the house.
+func (a *agent) answer(ctx context.Context, ask wire.Ask) ([]byte, error) {
+	t, err := a.house.token(ctx, ask)
 	if err != nil {
-		return ref, err
-	}
-	t, err := a.house.token(r.Context(), ask)
-	if err != nil {
-		return ref, err
+		return nil, err
 	}
 	g := grant{Answer: t}
-	body, err := json.Marshal(hostAnswer{Token: imds.Body(g.identity(), want.Resource, g.token(), a.now()), ClientID: t.Client.String()})
-	if err != nil {
-		return ref, err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(body)
-	return ref, nil
+	return json.Marshal(hostAnswer{Token: imds.Body(g.identity(), ask.Resource, g.token(), a.now()), ClientID: t.Client.String()})
 }
 
 type hostAnswer struct {

@@ -99,6 +99,9 @@ func (h *house) token(ctx context.Context, ask wire.Ask) (wire.Answer, error) {
 
 func (h *house) once(ctx context.Context, ask wire.Ask) (wire.Answer, error) {
 	failed := fmt.Sprintf("failed to get service principal token for pod:%s/%s, error: ", ask.Pod.Namespace, ask.Pod.Name)
+	if ask.Machine {
+		failed = "no token of the kubelet identity: "
+	}
 	raw, err := h.credential()
 	if err != nil {
 		return wire.Answer{}, later(failed+"the agent has no token of its own", err)

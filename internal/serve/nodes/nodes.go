@@ -6,6 +6,7 @@
 // stored anywhere. The agent says which pod asks, for a pod has nothing to show. So
 // the agents of a cluster are believed about the pods of their cluster, and may
 // have what the cluster may have: identities that its kubelet identity may assign.
+// For the kubelet of its node an agent gets the kubelet identity, to pull images.
 package nodes
 
 import (
@@ -55,6 +56,8 @@ type Config struct {
 	// Pod returns ErrNotThere when a cluster that the house can look into has no such
 	// pod on a node, and nil when it has, or when the house cannot look.
 	Pod func(ctx context.Context, c resource.Cluster, pod wire.Pod, node string) error
+	// Agent is Pod for the agent itself, which is on the network of its node.
+	Agent func(ctx context.Context, c resource.Cluster, agent wire.Pod, node string) error
 	// Token returns a token of an identity. Refusals are *imds.Error.
 	Token func(ctx context.Context, id imds.Identity, resource string) (imds.Token, error)
 	// Use records that an identity was used, before its token is given out.
@@ -73,7 +76,7 @@ type Door struct{ conf Config }
 
 // New checks a configuration and returns the door.
 func New(conf Config) (*Door, error) {
-	if conf.Estates == nil || conf.Cluster == nil || conf.Keys == nil || conf.House == "" || conf.Pod == nil || conf.Token == nil || conf.Use == nil || conf.Alert == nil {
+	if conf.Estates == nil || conf.Cluster == nil || conf.Keys == nil || conf.House == "" || conf.Pod == nil || conf.Agent == nil || conf.Token == nil || conf.Use == nil || conf.Alert == nil {
 		return nil, errors.New("nodes: a required field is missing")
 	}
 	if conf.Events == nil {
@@ -176,16 +179,20 @@ func refuse(status int, code, text string) error {
 
 // token decides, mints, and records.
 func (d *Door) token(ctx context.Context, est *estate.Snapshot, a agent, ask wire.Ask, request string) (wire.Answer, error) {
+	if ask.Machine {
+		id, err := d.machine(ctx, est, a, ask)
+		if err != nil {
+			return wire.Answer{}, err
+		}
+		return d.give(ctx, est, a, ask, id, request)
+	}
 	for _, part := range []string{ask.Pod.Namespace, ask.Pod.Name, ask.Pod.UID} {
 		if part == "" || len(part) > 253 || serve.Printable(part, 253) != part {
 			return wire.Answer{}, refuse(http.StatusBadRequest, "invalid_request", "The request does not name a pod.")
 		}
 	}
-	if err := d.conf.Pod(ctx, a.cluster, ask.Pod, a.Node); errors.Is(err, ErrNotThere) {
-		return wire.Answer{}, &imds.Error{Status: http.StatusForbidden, Code: "access_denied", Err: err,
-			Description: fmt.Sprintf("The API server of %s knows no running pod %s/%s with this uid on node %s.", a.cluster.Name, ask.Pod.Namespace, ask.Pod.Name, a.Node)}
-	} else if err != nil {
-		return wire.Answer{}, &imds.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Description: "The cluster cannot be asked about the pod. Try again.", Err: err}
+	if err := onNode(d.conf.Pod(ctx, a.cluster, ask.Pod, a.Node), a, ask.Pod); err != nil {
+		return wire.Answer{}, err
 	}
 	var has []imds.Identity
 	if ask.Own {
@@ -202,16 +209,63 @@ func (d *Door) token(ctx context.Context, est *estate.Snapshot, a agent, ask wir
 			return wire.Answer{}, err
 		}
 	}
+	return d.give(ctx, est, a, ask, id, request)
+}
+
+// onNode is a refusal of a pod that is not where its agent is, or about which the
+// cluster said nothing.
+func onNode(err error, a agent, pod wire.Pod) error {
+	switch {
+	case errors.Is(err, ErrNotThere):
+		return &imds.Error{Status: http.StatusForbidden, Code: "access_denied", Err: err,
+			Description: fmt.Sprintf("The API server of %s knows no running pod %s/%s with this uid on node %s.", a.cluster.Name, pod.Namespace, pod.Name, a.Node)}
+	case err != nil:
+		return &imds.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Description: "The cluster cannot be asked about the pod. Try again.", Err: err}
+	}
+	return nil
+}
+
+// machine is the kubelet identity of the agent's cluster, if the agent may have it
+// for its node: it must run there now, and the token is for registries.
+func (d *Door) machine(ctx context.Context, est *estate.Snapshot, a agent, ask wire.Ask) (imds.Identity, error) {
+	if ask.Own || ask.Pod != (wire.Pod{}) || len(ask.Identities) > 0 || ask.Which != (imds.Selector{}) || ask.Resource != wire.Registries {
+		return imds.Identity{}, refuse(http.StatusBadRequest, "invalid_request", "A node asks for its kubelet identity, for no pod, and for "+wire.Registries+" alone.")
+	}
+	self := wire.Pod{Namespace: a.Namespace, Name: a.Pod, UID: a.PodUID}
+	if err := onNode(d.conf.Agent(ctx, a.cluster, self, a.Node), a, self); err != nil {
+		return imds.Identity{}, err
+	}
+	id, ok := ofCluster(est, a.cluster, a.cluster.KubeletIdentity)
+	if !ok {
+		return imds.Identity{}, refuse(http.StatusForbidden, "access_denied", fmt.Sprintf("The cluster %s has no kubelet identity that is there and enabled.", a.cluster.Name))
+	}
+	return id, nil
+}
+
+// whom is for whom an agent asks, in words.
+func whom(ask wire.Ask) string {
+	if ask.Machine {
+		return "kubelet"
+	}
+	return "pod " + ask.Pod.Namespace + "/" + ask.Pod.Name
+}
+
+// give mints a token and records for what, before it is answered.
+func (d *Door) give(ctx context.Context, est *estate.Snapshot, a agent, ask wire.Ask, id imds.Identity, request string) (wire.Answer, error) {
 	t, err := d.conf.Token(ctx, id, ask.Resource)
 	if err != nil {
 		return wire.Answer{}, err
 	}
-	if found, outside := alert.FromCluster(est, id.Object, alert.Agent, a.cluster.Scope, "pod "+ask.Pod.Namespace+"/"+ask.Pod.Name+" on node "+a.Node); outside {
+	if found, outside := alert.FromCluster(est, id.Object, alert.Agent, a.cluster.Scope, whom(ask)+" on node "+a.Node); outside {
 		err = d.conf.Alert(ctx, found)
+	}
+	on := []string{id.Resource.String()}
+	if !ask.Machine {
+		on = append(on, "pod", ask.Pod.Namespace, ask.Pod.Name, ask.Pod.UID)
 	}
 	if err == nil {
 		err = d.conf.Use(ctx, store.Use{By: a.cluster.KubeletIdentity.Object, Time: d.conf.Now(), Action: serve.AttachIdentity, Request: request,
-			On: []string{id.Resource.String(), "pod", ask.Pod.Namespace, ask.Pod.Name, ask.Pod.UID, "node", a.Node, "cluster", a.cluster.Scope.String()}})
+			On: append(on, "node", a.Node, "cluster", a.cluster.Scope.String())})
 	}
 	if err != nil {
 		return wire.Answer{}, &imds.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Description: "The use of the identity cannot be recorded. Try again.", Err: err}
@@ -230,11 +284,20 @@ func own(est *estate.Snapshot, c resource.Cluster) []imds.Identity {
 		}
 	}
 	for _, r := range refs {
-		if mi, ok := est.ManagedIdentity(r.Object); ok && mi.Resource == r.Resource && mi.Tenant == c.Tenant && !mi.Disabled {
-			all = append(all, identity(mi))
+		if id, ok := ofCluster(est, c, r); ok {
+			all = append(all, id)
 		}
 	}
 	return all
+}
+
+// ofCluster is an identity that a cluster names, if it is there and enabled.
+func ofCluster(est *estate.Snapshot, c resource.Cluster, r resource.IdentityRef) (imds.Identity, bool) {
+	mi, ok := est.ManagedIdentity(r.Object)
+	if !ok || mi.Resource != r.Resource || mi.Tenant != c.Tenant || mi.Disabled {
+		return imds.Identity{}, false
+	}
+	return identity(mi), true
 }
 
 // named are the identities that an agent names and that are there.
@@ -278,8 +341,7 @@ func (d *Door) may(est *estate.Snapshot, c resource.Cluster, id imds.Identity) e
 
 // tell adds what became of a request to the trace.
 func (d *Door) tell(ctx context.Context, start time.Time, est *estate.Snapshot, a agent, ask wire.Ask, ans wire.Answer, err error) {
-	what := []string{"managed identity for " + serve.Printable(ask.Resource, 200),
-		"pod " + serve.Printable(ask.Pod.Namespace+"/"+ask.Pod.Name, 300) + " on node " + serve.Printable(a.Node, 253)}
+	what := []string{"managed identity for " + serve.Printable(ask.Resource, 200), serve.Printable(whom(ask), 300) + " on node " + serve.Printable(a.Node, 253)}
 	event := serve.Event{At: start, Door: "nodes", Cluster: a.cluster.Scope, ID: ans.Object, User: wire.Subject, Effect: "issued", Revision: est.Revision(), Took: d.conf.Now().Sub(start)}
 	if err != nil {
 		event.Effect, what = "refused", append(what, serve.Printable(err.Error(), 300))

@@ -64,6 +64,7 @@ type world struct {
 	full   error // of the audit log
 	alerts []alert.Alert
 	untold error
+	gone   error // about the agent's own pod
 }
 
 func (w *world) Effective(est *estate.Snapshot) *estate.Snapshot { return est }
@@ -110,6 +111,12 @@ func newWorld(t *testing.T) *world {
 				return nodes.ErrNotThere
 			}
 			return w.pod
+		},
+		Agent: func(_ context.Context, _ resource.Cluster, p wire.Pod, node string) error {
+			if node != "node-1" || p != (wire.Pod{Namespace: "kube-system", Name: "agent", UID: "p"}) {
+				return nodes.ErrNotThere
+			}
+			return w.gone
 		},
 		Token: func(_ context.Context, id imds.Identity, resource string) (imds.Token, error) {
 			return imds.Token{Text: "token of " + id.Client.String() + " for " + resource, NotBefore: w.now, Expires: w.now.Add(time.Hour)}, nil
@@ -279,6 +286,66 @@ func TestAClusterHasWhatItsKubeletIdentityMayAssign(t *testing.T) {
 	}
 	if e := w.told[0]; e.Effect != "issued" || e.ID != blue.ID || !strings.Contains(e.Reason, "pod shop/web on node node-1") {
 		t.Errorf("told is %+v", e)
+	}
+}
+
+// PI-09 for the node itself: story 23.
+func TestANodeHasItsKubeletIdentityForRegistriesAlone(t *testing.T) {
+	t.Parallel()
+	machine := wire.Ask{Machine: true, Resource: wire.Registries}
+	with := func(change func(*wire.Ask)) wire.Ask {
+		a := machine
+		change(&a)
+		return a
+	}
+	cluster := func(change func(*resource.Cluster)) func(*world) {
+		return func(w *world) {
+			c, _ := w.Current().Cluster(servetest.AKS1)
+			change(&c)
+			w.Put(c)
+		}
+	}
+	for _, tt := range []struct {
+		law    string
+		before func(*world)
+		ask    wire.Ask
+		status int
+		want   string
+	}{
+		{law: "the kubelet identity, for registries", ask: machine, status: 200, want: "token of " + kubelet.ClientID.String() + " for " + wire.Registries},
+		{law: "for nothing else", ask: with(func(a *wire.Ask) { a.Resource = "https://management.azure.com/" }), status: 400, want: "alone"},
+		{law: "for the same in another spelling", ask: with(func(a *wire.Ask) { a.Resource += "/" }), status: 400, want: "alone"},
+		{law: "it chooses none", ask: with(func(a *wire.Ask) { a.Which = imds.Selector{Name: "client_id", Value: addon.ClientID.String()} }), status: 400, want: "alone"},
+		{law: "it names none", ask: with(func(a *wire.Ask) { a.Identities = forPod(blue).Identities }), status: 400, want: "alone"},
+		{law: "it is no pod", ask: with(func(a *wire.Ask) { a.Pod = web }), status: 400, want: "alone"},
+		{law: "it is not a pod that is excepted", ask: with(func(a *wire.Ask) { a.Own = true }), status: 400, want: "alone"},
+		{law: "the agent is not there any more", before: func(w *world) { w.gone = nodes.ErrNotThere }, ask: machine, status: 403, want: "no running pod kube-system/agent"},
+		{law: "nobody knows whether it is", before: func(w *world) { w.gone = errors.New("the API server is down") }, ask: machine, status: 503, want: "Try again"},
+		{law: "the identity is disabled", before: func(w *world) { k := kubelet; k.Disabled = true; w.Put(k) }, ask: machine, status: 403, want: "no kubelet identity"},
+		{law: "the identity is deleted", before: func(w *world) { w.Delete(kubelet.Key()) }, ask: machine, status: 403, want: "no kubelet identity"},
+		{law: "the cluster has none", before: cluster(func(c *resource.Cluster) { c.KubeletIdentity = resource.IdentityRef{} }), ask: machine, status: 403, want: "no kubelet identity"},
+		{law: "an id and a resource of two identities", before: cluster(func(c *resource.Cluster) { c.KubeletIdentity.Object = blue.ID }), ask: machine, status: 403, want: "no kubelet identity"},
+		{law: "the use cannot be recorded", before: func(w *world) { w.full = errors.New("the disk is full") }, ask: machine, status: 503, want: "cannot be recorded"},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if tt.before != nil {
+				tt.before(w)
+			}
+			status, text := w.ask(w.sign(w.claims(nil)), tt.ask)
+			if status != tt.status || !strings.Contains(text, tt.want) || status != 200 && strings.Contains(text, "token of") {
+				t.Errorf("%d %s, want %d with %q", status, text, tt.status, tt.want)
+			}
+			if status == 200 {
+				if u := w.uses[0]; u.By != kubelet.ID || strings.Join(u.On, " ") != kubelet.Resource.String()+" node node-1 cluster "+servetest.AKS1.String() {
+					t.Errorf("recorded is %+v", u)
+				}
+				if e := w.told[0]; e.Effect != "issued" || !strings.HasSuffix(e.Reason, "kubelet on node node-1") {
+					t.Errorf("told is %+v", e)
+				}
+			}
+		})
 	}
 }
 

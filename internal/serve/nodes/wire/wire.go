@@ -24,7 +24,10 @@ const (
 // Audience is what the token of an agent must be for, given the URL of its house.
 func Audience(house string) string { return strings.TrimRight(house, "/") + Path }
 
-// An Ask asks for a token of one identity, for one pod.
+// Registries is what a node's own token is for: the registries that it pulls from.
+const Registries = "https://containerregistry.azure.net"
+
+// An Ask asks for a token of one identity, for one pod or for the node.
 type Ask struct {
 	Pod      Pod    `json:"pod"`
 	Resource string `json:"resource"`
@@ -34,6 +37,9 @@ type Ask struct {
 	// Own asks for an identity of the node instead, for a pod that is excepted.
 	Own   bool          `json:"own,omitzero"`
 	Which imds.Selector `json:"which,omitzero"`
+	// Machine asks for the kubelet identity, for the kubelet of the node, and for
+	// Registries. Then there is no pod and no choice.
+	Machine bool `json:"machine,omitzero"`
 }
 
 // A Pod names a pod of the agent's node.
