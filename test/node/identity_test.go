@@ -31,6 +31,7 @@ var (
 	vault     = scope.MustParse(plane.Group + "/providers/Microsoft.KeyVault/vaults/kv")
 	web       = managedIdentity("web")
 	elsewhere = managedIdentity("elsewhere")
+	pool      = managedIdentity("pool") // the kubelet identity, from pod identity on
 	app       = directory.Application{ID: principal.NewID(), AppID: directory.NewAppID(), Tenant: plane.Tenant.ID, DisplayName: "shop"}
 	appOwn    = directory.ServicePrincipal{ID: principal.NewID(), AppID: app.AppID, Tenant: plane.Tenant.ID, DisplayName: "shop"}
 )
@@ -51,11 +52,11 @@ func records(t *testing.T) []record.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []record.Record{web, elsewhere, app, appOwn, resource.Other{Scope: vault, Name: "kv", Type: "Microsoft.KeyVault/vaults", Properties: properties},
+	return append(registryRecords(), web, elsewhere, app, appOwn, resource.Other{Scope: vault, Name: "kv", Type: "Microsoft.KeyVault/vaults", Properties: properties},
 		grant(t, plane.Boss.ID, secretsOfficer, vault.String()),
 		grant(t, web.ID, secretsUser, vault.String()+"/secrets/mine"),
 		grant(t, elsewhere.ID, secretsUser, vault.String()+"/secrets/mine"),
-		grant(t, appOwn.ID, secretsUser, vault.String()+"/secrets/mine")}
+		grant(t, appOwn.ID, secretsUser, vault.String()+"/secrets/mine"))
 }
 
 func grant(t *testing.T, to principal.ID, role, at string) azurerbac.Assignment {

@@ -32,10 +32,17 @@ type image struct{ name, program, user, module, source string }
 
 const module = "github.com/gatehouse-io/gatehouse"
 
+// agentProgram is also on the machine itself, where kubelet runs it when it pulls.
+const agentProgram = "gatehouse-node"
+
 var images = []image{
 	{Image, "pod", "65532:65532", module + "/test", "./node/pod"},
-	{AgentImage, "gatehouse-node", "", module, "./cmd/gatehouse-node"},
+	{AgentImage, agentProgram, "", module, "./cmd/gatehouse-node"},
 }
+
+// Images is the path of a tar file with all of them, in the layout of the Open
+// Container Initiative.
+func Images() string { return filepath.Join(os.Getenv(insideVar), imageFile) }
 
 // build builds the images into one tar file.
 func build(dir string) error {
@@ -53,7 +60,10 @@ func build(dir string) error {
 			return fmt.Errorf("build the program of image %s: %w: %s", i.name, err, out)
 		}
 		text, err := os.ReadFile(program)
-		if err = errors.Join(err, os.Remove(program)); err != nil {
+		if i.program != agentProgram {
+			err = errors.Join(err, os.Remove(program))
+		}
+		if err != nil {
 			return err
 		}
 		blobs, manifest, err := i.blobs(text)
@@ -119,5 +129,6 @@ func tarOf(files ...file) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), w.Close()
+	err := w.Close()
+	return out.Bytes(), err
 }

@@ -41,6 +41,9 @@ const (
 	plugins = "/usr/lib/cni"
 )
 
+// Registries are names of this machine, at which tests may serve images.
+var Registries = []string{"nodeimages.azurecr.io", "otherimages.azurecr.io"}
+
 // unavailable says why no node can run here; empty says that one can.
 var unavailable string
 
@@ -146,12 +149,15 @@ func settle(dir string) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SHARED, ""); err != nil {
 		return err
 	}
-	image, err := os.ReadFile(filepath.Join(dir, imageFile))
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(filepath.Join(dir, imageFile)); err != nil {
-		return err
+	// They go from the surrounding machine's memory or disk into this one's memory.
+	built := map[string][]byte{imageFile: nil, agentProgram: nil}
+	for name := range built {
+		at := filepath.Join(dir, name)
+		text, err := os.ReadFile(at)
+		if err = errors.Join(err, os.Remove(at)); err != nil {
+			return err
+		}
+		built[name] = text
 	}
 	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
@@ -161,8 +167,10 @@ func settle(dir string) error {
 			return fmt.Errorf("mount %s: %w", at, err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, imageFile), image, 0o600); err != nil {
-		return err
+	for name, text := range built {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o700); err != nil {
+			return err
+		}
 	}
 	if err := hideSettings(dir); err != nil {
 		return err
@@ -207,6 +215,6 @@ func hideSettings(dir string) error {
 			return err
 		}
 	}
-	// The API server finds the node by its name.
-	return hide("/etc/hosts", "127.0.0.1 localhost "+Name+"\n")
+	// The API server finds the node by its name, and containerd the registries.
+	return hide("/etc/hosts", "127.0.0.1 localhost "+Name+"\n"+Gateway+" "+strings.Join(Registries, " ")+"\n")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -122,6 +123,10 @@ func (p *Program) tail() string {
 	return string(text[max(0, len(text)-6000):])
 }
 
+// RegistriesDir is where containerd reads, in the folder of the test, how it reaches
+// registries: NAME/hosts.toml.
+const RegistriesDir = "registries"
+
 const socket = "/run/containerd/containerd.sock" // in this machine's own /run
 
 // startRuntime starts containerd, and gives it the image of all pods.
@@ -144,6 +149,8 @@ address = "`+socket+`"
 sandbox_image = "`+Image+`"
 stream_server_address = "127.0.0.1"
 restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "`+filepath.Join(n.Dir, RegistriesDir)+`"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "`+plugins+`"
 conf_dir = "`+dir+`"
@@ -162,7 +169,7 @@ runtime_type = "io.containerd.runc.v2"
 		default:
 		}
 		var err error
-		out, err = exec.Command("ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", filepath.Join(os.Getenv(insideVar), imageFile)).CombinedOutput()
+		out, err = exec.Command("ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", Images()).CombinedOutput()
 		return err == nil
 	})
 	if !strings.Contains(string(out), Image) {
@@ -256,8 +263,22 @@ nodeStatusUpdateFrequency: 2s
 
 func (n *Node) startKubelet() {
 	n.T.Helper()
+	// It pulls from registries of the house as its machine.
+	own := filepath.Join(n.Dir, "kubelet-bin")
+	if err := errors.Join(os.Mkdir(own, 0o700), os.Rename(filepath.Join(os.Getenv(insideVar), agentProgram), filepath.Join(own, agentProgram))); err != nil {
+		n.T.Fatal(err)
+	}
+	pulls := n.Write("pulls.yaml", fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1
+kind: CredentialProviderConfig
+providers:
+  - name: %s
+    apiVersion: credentialprovider.kubelet.k8s.io/v1
+    matchImages: ["*.azurecr.io"]
+    defaultCacheDuration: 10m
+    args: [credential-provider, --house=%s, --house-ca=%s]
+`, agentProgram, n.House.Authority(), n.Write("house-ca.crt", string(n.CA()))))
 	n.Program("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
-		"--hostname-override", Name, "--node-ip", Gateway)
+		"--hostname-override", Name, "--node-ip", Gateway, "--image-credential-provider-bin-dir", own, "--image-credential-provider-config", pulls)
 }
 
 // A Spec is what is special about a pod.
@@ -268,6 +289,8 @@ type Spec struct {
 	Identity bool
 	// Labels and Env are the pod's own.
 	Labels, Env map[string]string
+	// Image is pulled each time; without one, it is the one that the node has.
+	Image string
 	// Host puts the pod on the machine's network.
 	Host bool
 }
@@ -292,11 +315,15 @@ func (n *Node) Pod(name string, spec Spec) string {
 	if spec.Account == "" {
 		spec.Account = "default"
 	}
+	policy := "Always"
+	if spec.Image == "" {
+		spec.Image, policy = Image, "Never"
+	}
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name, "labels": labels},
 		"spec": map[string]any{
 			"nodeName": Name, "serviceAccountName": spec.Account, "hostNetwork": spec.Host, "terminationGracePeriodSeconds": 1, // no scheduler runs here
-			"containers": []any{map[string]any{"name": "app", "image": Image, "imagePullPolicy": "Never", "args": []string{"serve"}, "env": env,
+			"containers": []any{map[string]any{"name": "app", "image": spec.Image, "imagePullPolicy": policy, "args": []string{"serve"}, "env": env,
 				"volumeMounts": []any{map[string]any{"name": "ca", "mountPath": "/etc/gatehouse"}}}},
 			"volumes": []any{map[string]any{"name": "ca", "configMap": map[string]any{"name": "gatehouse-ca"}}},
 		},

@@ -67,7 +67,6 @@ patches:
 
 // Story 30.
 func podIdentity(t *testing.T, n *node.Node) {
-	pool := managedIdentity("pool")
 	n.Put(pool, grant(t, pool.ID, "Managed Identity Operator", web.Resource.String()))
 	n.Change(func(c *resource.Cluster) {
 		c.KubeletIdentity = resource.IdentityRef{Resource: pool.Resource, Object: pool.ID}

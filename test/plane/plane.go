@@ -151,6 +151,21 @@ func (p *Plane) Put(recs ...record.Record) {
 	for _, r := range recs {
 		ops = append(ops, estate.Op{Put: r})
 	}
+	p.commit(ops)
+}
+
+// Delete takes records away.
+func (p *Plane) Delete(keys ...record.Key) {
+	p.T.Helper()
+	var ops []estate.Op
+	for _, k := range keys {
+		ops = append(ops, estate.Op{Delete: k})
+	}
+	p.commit(ops)
+}
+
+func (p *Plane) commit(ops []estate.Op) {
+	p.T.Helper()
 	if _, err := p.House.Store().Commit(p.T.Context(), store.Change{Why: "test", Ops: ops}); err != nil {
 		p.T.Fatal(err)
 	}
