@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,11 +56,12 @@ type Use struct {
 	Request string `json:"request,omitzero"`
 }
 
-// An AuditChange is one record put (Value is the whole of it) or deleted.
+// An AuditChange is one record put (Value is the whole of it) or deleted (Was is).
 type AuditChange struct {
 	Kind  record.Kind    `json:"kind"`
 	Parts []string       `json:"parts"`
 	Value jsontext.Value `json:"value,omitempty"`
+	Was   jsontext.Value `json:"was,omitempty"`
 }
 
 // An AuditPrivate is one private item put or deleted. Its value is not told.
@@ -157,6 +159,58 @@ func (s *Store) Audit(ctx context.Context, from int64) iter.Seq2[AuditRecord, er
 			}
 		}
 	}
+}
+
+// AuditBack yields the audit records from a sequence number on, back to the first,
+// newest first. It ends after the first error. What is younger than from does not
+// disturb it, because records are never changed.
+func (s *Store) AuditBack(ctx context.Context, from int64) iter.Seq2[AuditRecord, error] {
+	const pageSize = 50 // an audit record may be megabytes
+	return func(yield func(AuditRecord, error) bool) {
+		for ; from > 0; from -= pageSize {
+			before := max(from-pageSize, 0)
+			page, err := s.kv.Range(ctx, auditPrefix, auditKey(before), int(from-before), 0)
+			if err != nil {
+				yield(AuditRecord{}, err)
+				return
+			}
+			for _, item := range slices.Backward(page.Items) {
+				r, err := decodeAudit(item)
+				if err == nil && r.Seq > from {
+					continue // of a chain with a hole, which verify finds
+				}
+				if !yield(r, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// AuditUntil returns the sequence number of the last audit record that is not from
+// after an instant; 0 when there is none. The clocks of replicas may differ, so that
+// a record near the instant may be on the wrong side.
+func (s *Store) AuditUntil(ctx context.Context, until time.Time) (int64, error) {
+	s.mu.Lock()
+	first, end := int64(0), s.head.seq
+	s.mu.Unlock()
+	for first < end {
+		middle := first + (end-first+1)/2
+		item, _, err := s.kv.Get(ctx, auditKey(middle))
+		if err != nil {
+			return 0, err
+		}
+		r, err := decodeAudit(item)
+		if err != nil {
+			return 0, err
+		}
+		if r.Time.After(until) {
+			end = middle - 1
+		} else {
+			first = middle
+		}
+	}
+	return first, nil
 }
 
 func decodeAudit(item Item) (AuditRecord, error) {

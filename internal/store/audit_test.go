@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -201,4 +203,59 @@ func FuzzRecordKey(f *testing.F) {
 			t.Fatalf("%q is stored as %s, which is %q, %v", k.Parts, store.RecordKey(k), again.Parts, err)
 		}
 	})
+}
+
+func TestTheAuditLogIsReadBackwards(t *testing.T) {
+	t.Parallel()
+	now := noon
+	s := open(t, new(store.Memory), func(c *store.Config) { c.Now, c.MaxAge = func() time.Time { return now }, time.Hour })
+	if got, err := s.AuditUntil(t.Context(), noon); got != 0 || err != nil {
+		t.Errorf("the last of none = %d, %v", got, err)
+	}
+	const n = 120
+	for i := range n {
+		now = noon.Add(time.Duration(i/2) * time.Second) // two at each instant
+		if _, err := s.Commit(t.Context(), store.Change{Why: fmt.Sprint(i + 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, from := range []int64{0, 1, 49, 50, 51, n, n + 7} {
+		var got, want []int64
+		for r, err := range s.AuditBack(t.Context(), from) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r.Seq)
+		}
+		for i := min(from, n); i > 0; i-- {
+			want = append(want, i)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("from %d (-want +got):\n%s", from, diff)
+		}
+	}
+	for after, want := range map[time.Duration]int64{-time.Second: 0, 0: 2, 999 * time.Millisecond: 2, time.Second: 4, 58 * time.Second: 118, 59 * time.Second: n, time.Hour: n} {
+		if got, err := s.AuditUntil(t.Context(), noon.Add(after)); got != want || err != nil {
+			t.Errorf("until %s = %d, %v, want %d", after, got, err, want)
+		}
+	}
+}
+
+func TestWhatWasDeletedIsInTheAuditLog(t *testing.T) {
+	t.Parallel()
+	s := open(t, new(store.Memory))
+	for _, ops := range [][]estate.Op{put(tenant, user(1, "Ana")), {{Delete: user(1, "").Key()}}} {
+		if _, err := s.Commit(t.Context(), store.Change{Ops: ops}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for r := range s.Audit(t.Context(), 2) {
+		was, err := estate.Decode(r.Changes[0].Kind, r.Changes[0].Was)
+		if err != nil || !reflect.DeepEqual(was, record.Record(user(1, "Ana"))) || r.Changes[0].Value != nil {
+			t.Errorf("%+v, %v", was, err)
+		}
+	}
+	if n, err := s.VerifyAudit(t.Context()); n != 2 || err != nil {
+		t.Errorf("VerifyAudit = %d, %v", n, err)
+	}
 }

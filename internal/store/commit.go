@@ -190,6 +190,9 @@ func (s *Store) try(ctx context.Context, a *attempt) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := a.remember(est); err != nil {
+		return 0, err
+	}
 	a.record.Alerts = slices.Concat(a.c.alerts, alert.Written(est, next, a.c.Ops))
 	audit, _, err := s.append(end, a.record)
 	if err != nil {
@@ -214,6 +217,24 @@ func (s *Store) try(ctx context.Context, a *attempt) (int64, error) {
 		return rev, nil
 	}
 	return 0, s.refused(ctx, a, headRev)
+}
+
+// remember puts what is deleted into the audit record: nobody could tell later what a
+// number was the number of.
+func (a *attempt) remember(est *estate.Snapshot) error {
+	for i, op := range a.c.Ops {
+		if op.Put != nil {
+			continue
+		}
+		a.record.Changes[i].Was = nil
+		if old, ok := est.Get(op.Key()); ok {
+			var err error
+			if _, a.record.Changes[i].Was, err = encodeRecord(old); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // look returns the snapshot, the chain's end and the revisions of the touched

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -57,9 +58,9 @@ func (d *Door) audit(w http.ResponseWriter, r *http.Request, s *session) error {
 func wireAudit(est *estate.Snapshot, r store.AuditRecord) wire.AuditRecord {
 	out := wire.AuditRecord{Seq: r.Seq, Prev: r.Prev, Time: r.Time.UTC(), Request: r.Request, By: actor(est, r.By), Why: r.Why}
 	for _, c := range r.Changes {
-		change := wire.AuditChange{Kind: c.Kind, Parts: c.Parts, Value: c.Value}
-		if c.Value != nil {
-			if v, err := estate.Decode(c.Kind, c.Value); err == nil {
+		change := wire.AuditChange{Kind: c.Kind, Parts: c.Parts, Value: c.Value, Was: c.Was}
+		if value := cmp.Or(string(c.Value), string(c.Was)); value != "" {
+			if v, err := estate.Decode(c.Kind, []byte(value)); err == nil {
 				change.Name = nameOf(est, v)
 			}
 		} else if v, ok := est.Get(record.KeyOf(c.Kind, c.Parts...)); ok {

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -55,6 +56,8 @@ type state interface {
 	Rev(record.Key) int64
 	Private(ctx context.Context, bucket string, id ...string) (store.PrivateItem, error)
 	Commit(ctx context.Context, c store.Change) (int64, error)
+	AuditUntil(ctx context.Context, until time.Time) (int64, error)
+	AuditBack(ctx context.Context, from int64) iter.Seq2[store.AuditRecord, error]
 }
 
 // Config is what the door needs. State, Keys, Issuers and Base are required.

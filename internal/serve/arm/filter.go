@@ -19,6 +19,8 @@ type term struct {
 	value string
 	bare  bool // a function without an argument
 	eq    bool // a comparison
+	// op compares with an instant, in the place of eq: ge or le.
+	op string
 }
 
 func (t term) String() string {
@@ -28,6 +30,8 @@ func (t term) String() string {
 		return t.name + "()"
 	case t.eq:
 		return t.name + " eq " + quoted
+	case t.op != "":
+		return t.name + " " + t.op + " " + quoted
 	}
 	return t.name + "(" + quoted + ")"
 }
@@ -63,7 +67,7 @@ func parseFilter(text string, allowed ...term) (filter, error) {
 	rest := strings.TrimSpace(text)
 	for rest != "" {
 		t, after, ok := parseTerm(rest, allowed)
-		if !ok || slices.ContainsFunc(f, func(o term) bool { return o.name == t.name }) {
+		if !ok || slices.ContainsFunc(f, func(o term) bool { return o.name == t.name && o.op == t.op }) {
 			return nil, badFilter(text, allowed)
 		}
 		f = append(f, t)
@@ -91,6 +95,9 @@ func parseTerm(s string, allowed []term) (t term, rest string, ok bool) {
 		return term{}, "", false
 	}
 	t, s = allowed[i], s[n:]
+	if t.op != "" {
+		return t.instant(s, allowed)
+	}
 	if t.bare {
 		rest, ok = strings.CutPrefix(s, "()")
 		return t, rest, ok
@@ -115,6 +122,25 @@ func parseTerm(s string, allowed []term) (t term, rest string, ok bool) {
 	}
 	rest, ok = strings.CutPrefix(rest, ")")
 	return t, rest, ok
+}
+
+// instant reads the rest of a comparison with an instant, by whichever of the allowed
+// ones it is. az writes the instant without quotes.
+func (t term) instant(s string, allowed []term) (_ term, rest string, ok bool) {
+	seg := strings.SplitN(strings.TrimLeft(s, " "), " ", 2)
+	i := slices.IndexFunc(allowed, func(a term) bool { return a.name == t.name && strings.EqualFold(a.op, seg[0]) })
+	if i < 0 || len(seg) < 2 || !strings.HasPrefix(s, " ") {
+		return term{}, "", false
+	}
+	t, s = allowed[i], strings.TrimLeft(seg[1], " ")
+	if t.value, rest, ok = unquote(s); ok {
+		return t, rest, true
+	}
+	t.value, rest, _ = strings.Cut(s, " ")
+	if rest != "" {
+		rest = " " + rest
+	}
+	return t, rest, t.value != "" && !strings.ContainsAny(t.value, "'()")
 }
 
 // bareWord reads a value without quotes, as the documentation writes ids.

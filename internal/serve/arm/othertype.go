@@ -64,6 +64,7 @@ var otherTypes = byType(
 	otherType{name: "Microsoft.Compute/diskEncryptionSets", rule: plainRule, created: 200},
 	otherType{name: "Microsoft.Compute/virtualMachines", rule: plainRule},
 	otherType{name: "Microsoft.Compute/virtualMachineScaleSets", rule: plainRule},
+	otherType{name: "Microsoft.Insights/activityLogAlerts", rule: plainRule},
 	otherType{name: "Microsoft.OperationalInsights/workspaces", rule: workspaceRule, show: showWorkspace},
 )
 

@@ -32,13 +32,9 @@ const skipToken = "$skipToken"
 // page returns the rows behind the one that the request names. The token of a next
 // link is the key of the last row; whoever makes one up skips rows of his own list.
 func (s *session) page(r *request, rows []row) (answer, error) {
-	prefix := string(r.kind) + "\n"
-	if text, given := r.query[skipToken]; given {
-		last, err := base64.RawURLEncoding.Strict().DecodeString(text[0])
-		key, ok := strings.CutPrefix(string(last), prefix)
-		if err != nil || !ok || key == "" || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			return answer{}, serve.Refuse(http.StatusBadRequest, "InvalidSkipToken", "The $skipToken is not one of a next link.")
-		}
+	if key, given, err := r.skipped(); err != nil {
+		return answer{}, err
+	} else if given {
 		rows = slices.DeleteFunc(rows, func(a row) bool { return a.key <= key })
 	}
 	size, err := r.pageSize()
@@ -48,12 +44,7 @@ func (s *session) page(r *request, rows []row) (answer, error) {
 	out := list{Value: []any{}}
 	all := len(rows)
 	if rows = first(rows, size); all > size {
-		q := url.Values{}
-		for name, v := range r.query {
-			q[name] = v
-		}
-		q.Set(skipToken, base64.RawURLEncoding.EncodeToString([]byte(prefix+rows[size-1].key)))
-		out.NextLink = s.base + (&url.URL{Path: r.path}).EscapedPath() + "?" + q.Encode()
+		out.NextLink = s.nextLink(r, rows[size-1].key)
 	}
 	for _, one := range rows {
 		if later, ok := one.body.(func() any); ok {
@@ -62,6 +53,34 @@ func (s *session) page(r *request, rows []row) (answer, error) {
 		out.Value = append(out.Value, one.body)
 	}
 	return answer{status: http.StatusOK, body: out}, nil
+}
+
+// nextLink is the link to what follows a key.
+func (s *session) nextLink(r *request, key string) string {
+	q := url.Values{}
+	for name, v := range r.query {
+		q[name] = v
+	}
+	q.Set(skipToken, base64.RawURLEncoding.EncodeToString([]byte(string(r.kind)+"\n"+key)))
+	return s.base + (&url.URL{Path: r.path}).EscapedPath() + "?" + q.Encode()
+}
+
+// skipped returns the key in the token of a next link, if the request has one.
+func (r *request) skipped() (key string, given bool, err error) {
+	text, given := r.query[skipToken]
+	if !given {
+		return "", false, nil
+	}
+	last, err := base64.RawURLEncoding.Strict().DecodeString(text[0])
+	key, ok := strings.CutPrefix(string(last), string(r.kind)+"\n")
+	if err != nil || !ok || key == "" || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", false, badSkip()
+	}
+	return key, true, nil
+}
+
+func badSkip() error {
+	return serve.Refuse(http.StatusBadRequest, "InvalidSkipToken", "The $skipToken is not one of a next link.")
 }
 
 // first returns the first n of rows in the order of their keys. It sorts little more

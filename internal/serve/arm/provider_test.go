@@ -18,7 +18,7 @@ func TestWhatThereIs(t *testing.T) {
 		{"locations of another tenant's subscription (ARM-07)", root, "GET", sub2.String() + "/locations", "", 404, "SubscriptionNotFound"},
 		{"a provider", root, "GET", sub + "/providers/microsoft.keyvault", "", 200, `"registrationState":"Registered"`},
 		{"its types", root, "GET", sub + "/providers/Microsoft.KeyVault", "", 200, `"resourceType":"vaults"`},
-		{"a provider without types here", root, "GET", sub + "/providers/Microsoft.Insights", "", 200, `"resourceTypes":[]`},
+		{"a provider with one type here", root, "GET", sub + "/providers/Microsoft.Insights", "", 200, `"resourceType":"activityLogAlerts"`},
 		{"no provider", root, "GET", sub + "/providers/Microsoft.Nothing", "", 404, "InvalidResourceNamespace"},
 		{"providers without a subscription", servetest.Ed, "GET", "/providers", "", 200, `"namespace":"Microsoft.Authorization"`},
 		{"registering takes the right", servetest.Jet, "POST", sub + "/providers/Microsoft.KeyVault/register", "", 403, "Microsoft.KeyVault/register/action"},

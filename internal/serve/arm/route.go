@@ -73,10 +73,10 @@ var coreShapes = map[string]kind{
 
 // shapes are all the paths of this door but those of Microsoft.Authorization,
 // which may follow any scope.
-var shapes = newShapes(coreShapes, identityShapes, otherShapes, providerShapes, managementShapes, operationShapes, clusterShapes, pimShapes)
+var shapes = newShapes(coreShapes, identityShapes, otherShapes, providerShapes, managementShapes, operationShapes, clusterShapes, pimShapes, eventShapes)
 
 // handlers are the methods of each kind.
-var handlers = merge(coreHandlers, identityHandlers, otherHandlers, providerHandlers, managementHandlers, operationHandlers, clusterHandlers, pimHandlers)
+var handlers = merge(coreHandlers, identityHandlers, otherHandlers, providerHandlers, managementHandlers, operationHandlers, clusterHandlers, pimHandlers, eventHandlers)
 
 var coreHandlers = map[kind]map[string]handler{
 	tenants:         {"GET": listTenants},

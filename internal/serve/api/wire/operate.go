@@ -59,12 +59,13 @@ type AuditRecord struct {
 	Alerts  []AuditAlert   `json:"alerts,omitzero"`
 }
 
-// An AuditChange is one record put, with its value, or deleted.
+// An AuditChange is one record put, with its value, or deleted, with what it was.
 type AuditChange struct {
 	Kind  record.Kind    `json:"kind"`
 	Parts []string       `json:"parts"`
 	Name  string         `json:"name,omitzero"`
 	Value jsontext.Value `json:"value,omitzero"`
+	Was   jsontext.Value `json:"was,omitzero"`
 }
 
 // An AuditPrivate is one secret put or deleted. Its value is not told.
