@@ -66,17 +66,23 @@ var clusterUserOnly = Story{
 	},
 }
 
-// kubeconfig has a person sign in to the house and fetch a kubeconfig. It returns
-// the file.
-func (t *telling) kubeconfig(ctx context.Context, who, on string, want Want) string {
+// login has a person sign in to the house for its own commands.
+func (t *telling) login(ctx context.Context, who string) {
 	p := t.person(who)
 	got, err := p.Gatehouse(ctx, "login", "--server", t.stage.conf.API.Base, "--ca-file", t.stage.conf.CA, "--tenant", "teknews.cloud")
 	t.must(err)
 	t.step(Step{Who: who, Command: "gatehouse login --server " + t.stage.conf.API.Base + " --tenant teknews.cloud"}, got,
 		says("signed in, in a browser", "signed in to "+t.stage.conf.API.Base+" as "+p.User.UserPrincipalName))
+}
+
+// kubeconfig has a person sign in to the house and fetch a kubeconfig. It returns
+// the file.
+func (t *telling) kubeconfig(ctx context.Context, who, on string, want Want) string {
+	t.login(ctx, who)
+	p := t.person(who)
 	file := filepath.Join(p.Home, "fetched-"+on+".kubeconfig")
 	at := t.stage.Scope(on)
-	got, err = p.Gatehouse(ctx, "kubeconfig", at, "--server", t.stage.conf.API.Base, "--file", file)
+	got, err := p.Gatehouse(ctx, "kubeconfig", at, "--server", t.stage.conf.API.Base, "--file", file)
 	t.must(err)
 	got.Text = strings.ReplaceAll(got.Text, p.Home+"/", "")
 	t.step(Step{Who: who, Command: "gatehouse kubeconfig " + at + " --file " + filepath.Base(file), Why: t.whyAction(ctx, p, on)}, got, want)

@@ -36,6 +36,7 @@ func Stories() []Story {
 	return []Story{
 		adminGroup, clusterUserOnly, readerOnTwoClusters, bothPlanesAddUp, noRoleAtAll,
 		financeApp, groupsByID, oneNamespace, podReader, fourRoles, tenSteps,
+		podGetsToken, wrongTrust,
 	}
 }
 

@@ -64,6 +64,11 @@ var moments = []struct {
 	{regexp.MustCompile(`\d\d:\d\d:\d\d\.\d\d\d`), "TIME"},
 	{regexp.MustCompile(`(decided|checked) in [\d.]+(µs|ms|s)`), "$1 in TOOK"},
 	{regexp.MustCompile(`; audit id \S+`), ""},
+	{regexp.MustCompile(`publishes the key \S+`), "publishes the key KEY"},
+	{regexp.MustCompile(`valid for \S+ more, until \S+`), "valid for SPAN more, until TIME"},
+	{regexp.MustCompile(`given to (\S+) as [0-9a-f-]{36}`), "given to $1 as UID"},
+	{regexp.MustCompile(`(?m)(Version +)[0-9a-f]{32}$`), "${1}VERSION"},
+	{regexp.MustCompile(`(?m)((Created|Updated) +)\S+$`), "${1}TIME"},
 	// The API server asks again or still remembers; both are right.
 	{regexp.MustCompile(`are in order \(checked in TOOK\)|were checked; the API server remembers that for up to 10 s`), "CHECKED"},
 	{regexp.MustCompile(`error: You must be logged in to the server \(Unauthorized\)|Error from server \(Forbidden\): .*Access denied: the account is disabled\.`), "REFUSED FOR A DISABLED ACCOUNT"},
