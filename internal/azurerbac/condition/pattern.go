@@ -8,7 +8,13 @@ import (
 // A pattern matches strings in time linear in their length, except that a
 // piece with "?" between two stars is tried at every place. The budget of the
 // run bounds that too.
-type pattern struct{ pieces []piece } // what stands between the stars; one piece: no star
+type pattern struct {
+	pieces []piece // what stands between the stars; one piece: no star
+	// segments lets a star that is a whole segment stand for no segment, as in the
+	// operations of roles. Otherwise a role would give by a pattern what a condition
+	// with the same pattern does not guard.
+	segments bool
+}
 
 // A piece is a run without stars: plain text, or characters of which some are any.
 type piece struct {
@@ -59,7 +65,7 @@ func compile(text string) *pattern {
 
 // compileAction reads a pattern of operations, in lower case: only * is special.
 func compileAction(text string) *pattern {
-	p := new(pattern)
+	p := &pattern{segments: true}
 	for plain := range strings.SplitSeq(text, "*") {
 		p.pieces = append(p.pieces, piece{plain: plain})
 	}
@@ -73,28 +79,33 @@ func (p *pattern) match(r *run, s string) (bool, error) {
 		return false, err
 	}
 	first, rest := p.pieces[0], p.pieces[1:]
-	n, ok := first.prefix(s)
+	at, ok := first.prefix(s)
 	if !ok {
 		return false, nil
 	}
-	s = s[n:]
 	if len(rest) == 0 {
-		return s == "", nil
+		return at == len(s), nil
 	}
 	last, rest := rest[len(rest)-1], rest[:len(rest)-1]
-	n, ok = last.suffix(s)
-	if !ok {
-		return false, nil
-	}
-	s = s[:n]
 	for _, mid := range rest {
-		n, err := mid.find(r, s)
+		from := p.begin(s, at, mid)
+		n, err := mid.find(r, s[from:])
 		if err != nil || n < 0 {
 			return false, err
 		}
-		s = s[n:]
+		at = from + n
 	}
-	return true, nil
+	_, ok = last.suffix(s[p.begin(s, at, last):])
+	return ok, nil
+}
+
+// begin is where the piece behind a star may begin when the piece before it ends at
+// a place: both may share their slash, so that the star is no segment.
+func (p *pattern) begin(s string, at int, next piece) int {
+	if p.segments && at > 0 && s[at-1] == '/' && strings.HasPrefix(next.plain, "/") {
+		return at - 1
+	}
+	return at
 }
 
 // prefix returns the length of the piece at the start of s.
