@@ -34,6 +34,8 @@ type object struct {
 	kind     kind
 	name     string
 	version  string // empty: the current one
+	history  int    // if above 1, so many versions, and file is their folder
+	index    string // of a version in a history; otherwise empty
 	file     string // relative, below the mount
 	format   string // of a certificate's secret: pem or pfx
 	encoding string // of a secret: utf-8, base64 or hex
@@ -50,7 +52,7 @@ const (
 )
 
 // id names an object in what the driver keeps of a mount.
-func (o object) id() string { return string(o.kind) + "/" + o.name }
+func (o object) id() string { return path.Join(string(o.kind), o.name, o.index) }
 
 // objectWire is an entry of the array of objects, itself a YAML text.
 type objectWire struct {
@@ -64,8 +66,12 @@ type objectWire struct {
 	Permission string `json:"filePermission"`
 }
 
-// maxObjects is how many files one mount may have.
-const maxObjects = 500
+// maxObjects is how many files one mount may have, and maxHistory how many versions
+// of an object may be among them.
+const (
+	maxObjects = 500
+	maxHistory = 100
+)
 
 var (
 	vaultName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]$`)
@@ -116,6 +122,7 @@ func parseObjects(text string, mode fs.FileMode) ([]object, error) {
 	}
 	files := make(map[string]bool)
 	var objects []object
+	count := 0
 	for i, text := range list.Array {
 		o, err := parseObject(text, mode)
 		if err != nil {
@@ -131,6 +138,9 @@ func parseObjects(text string, mode fs.FileMode) ([]object, error) {
 				return nil, fmt.Errorf("object %d: %q is the file of one object and the folder of another", i+1, o.file)
 			}
 		}
+		if count += max(o.history, 1); count > maxObjects {
+			return nil, fmt.Errorf("object %d: with all versions, the mount has more than %d files", i+1, maxObjects)
+		}
 		files[o.file] = true
 		objects = append(objects, o)
 	}
@@ -142,7 +152,7 @@ func parseObject(text string, mode fs.FileMode) (object, error) {
 	if err := yaml.UnmarshalStrict([]byte(text), &w); err != nil {
 		return object{}, fmt.Errorf("it is not an object that is understood: %w", err)
 	}
-	o := object{kind: kind(w.Type), name: w.Name, version: w.Version, file: w.Alias, format: strings.ToLower(w.Format), encoding: strings.ToLower(w.Encoding), mode: mode}
+	o := object{kind: kind(w.Type), name: w.Name, version: w.Version, history: w.History, file: w.Alias, format: strings.ToLower(w.Format), encoding: strings.ToLower(w.Encoding), mode: mode}
 	if o.version == "latest" {
 		o.version = ""
 	}
@@ -168,8 +178,8 @@ func parseObject(text string, mode fs.FileMode) (object, error) {
 		return object{}, fmt.Errorf("objectName %.140q is not the name of an object in a vault", o.name)
 	case o.version != "" && !versionID.MatchString(o.version):
 		return object{}, fmt.Errorf("objectVersion %.80q is not a version", w.Version)
-	case w.History > 1:
-		return object{}, fmt.Errorf("objectVersionHistory %d: only one version of an object is mounted", w.History)
+	case w.History < 0 || w.History > maxHistory:
+		return object{}, fmt.Errorf("objectVersionHistory %d: want 0 to %d", w.History, maxHistory)
 	case !filepath.IsLocal(o.file) || path.Clean(o.file) != o.file || o.file == "." || len(o.file) > 250 || strings.ContainsAny(o.file, "\\\x00"):
 		return object{}, fmt.Errorf("objectAlias %.300q is not the name of a file below the mount", o.file)
 	case o.format != "pem" && o.format != "pfx", o.format == "pfx" && o.kind != secret:

@@ -91,7 +91,10 @@ func TestClassesThatMustNotBe(t *testing.T) {
 		"a name that is a path":                 {class(one("objectName: ../keys/k", "objectType: secret"), vm, "true"), "not the name of an object"},
 		"a name with a query":                   {class(one("objectName: 'db?x'", "objectType: secret"), vm, "true"), "not the name of an object"},
 		"a version that is a path":              {class(one("objectName: db", "objectType: secret", "objectVersion: ../x"), vm, "true"), "not a version"},
-		"several versions":                      {class(one("objectName: db", "objectType: secret", "objectVersionHistory: 2"), vm, "true"), "only one version"},
+		"more versions than there may be":       {class(one("objectName: db", "objectType: secret", "objectVersionHistory: 101"), vm, "true"), "objectVersionHistory"},
+		"fewer versions than none":              {class(one("objectName: db", "objectType: secret", "objectVersionHistory: -1"), vm, "true"), "objectVersionHistory"},
+		"a way by the token proxy":              {class(db, "useAzureTokenProxy", "true", "clientID", "x"), "useAzureTokenProxy is not supported"},
+		"a way by the account's annotation":     {class(db, "usePodServiceAccountAnnotation", "true"), "usePodServiceAccountAnnotation is not supported"},
 		"a file above the mount":                {class(one("objectName: db", "objectType: secret", "objectAlias: ../../etc/passwd"), vm, "true"), "not the name of a file below the mount"},
 		"a file anywhere":                       {class(one("objectName: db", "objectType: secret", "objectAlias: /etc/passwd"), vm, "true"), "not the name of a file below the mount"},
 		"a file by a way round":                 {class(one("objectName: db", "objectType: secret", "objectAlias: a/../b"), vm, "true"), "not the name of a file below the mount"},
@@ -114,11 +117,38 @@ func TestAServiceThatIsAwayIsNamedAndNothingElse(t *testing.T) { // ZA-01
 	t.Parallel()
 	d := provider(t)
 	_, err := d.Mount(t.Context(), class(db, "useVMManagedIdentity", "true"))
-	if err == nil || !strings.Contains(err.Error(), "the identity of the machine") || strings.Contains(err.Error(), "resource=") {
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "the identity of the machine") || strings.Contains(err.Error(), "resource=") {
 		t.Errorf("%v", err)
 	}
 	_, err = d.Mount(t.Context(), class(db, "clientID", "x", "csi.storage.k8s.io/serviceAccount.tokens", `{"api://AzureADTokenExchange":{"token":"canary-token"}}`))
-	if err == nil || !strings.Contains(err.Error(), "client id x") || strings.Contains(err.Error(), "canary") {
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "client id x") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("%v", err)
+	}
+	_, err = d.MountWith(t.Context(), class(db), map[string]string{"clientid": "x", "clientsecret": "canary-secret"})
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "client id x") || strings.Contains(err.Error(), "canary") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestSecretsOfAServicePrincipalThatMustNotBe(t *testing.T) {
+	t.Parallel()
+	d := provider(t)
+	for law, tt := range map[string]struct {
+		class, secrets map[string]string
+		want           string
+	}{
+		"no secret":                   {class(db), map[string]string{"clientid": "x"}, "both clientid and clientsecret"},
+		"no client id":                {class(db), map[string]string{"ClientSecret": "canary"}, "both clientid and clientsecret"},
+		"an empty secret":             {class(db), map[string]string{"clientid": "x", "clientsecret": ""}, "is empty"},
+		"a client id twice":           {class(db), map[string]string{"clientid": "x", "clientID": "y", "clientsecret": "canary"}, "twice"},
+		"and the machine's identity":  {class(db, "useVMManagedIdentity", "true"), map[string]string{"clientid": "x", "clientsecret": "canary"}, "one identity"},
+		"and pod identity":            {class(db, "usePodIdentity", "true"), map[string]string{"clientid": "x", "clientsecret": "canary"}, "one identity"},
+		"and a workload's":            {class(db, "clientID", "y"), map[string]string{"clientid": "x", "clientsecret": "canary"}, "one identity"},
+		"a secret for something else": {class(db), map[string]string{"password": "canary"}, "says no identity"},
+	} {
+		m, err := d.MountWith(t.Context(), tt.class, tt.secrets)
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(fmt.Sprint(err), tt.want) || strings.Contains(fmt.Sprint(err), "canary") || m.Files != nil {
+			t.Errorf("%s: %v, want %s", law, err, tt.want)
+		}
 	}
 }

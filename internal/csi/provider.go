@@ -124,21 +124,31 @@ func (p *Provider) read(ctx context.Context, req *mountRequest) (*mountResponse,
 		return nil, c.vault, err
 	}
 	out := new(mountResponse)
-	for _, o := range c.objects {
-		f, err := p.fetch(ctx, token, c.vault, o)
+	for _, listed := range c.objects {
+		objects, err := p.expand(ctx, token, c.vault, listed)
 		if err != nil {
 			return nil, c.vault, err
 		}
-		out.versions = append(out.versions, objectVersion{o.id(), f.version})
-		out.files = append(out.files, file{o.file, o.mode, f.content})
+		for _, o := range objects {
+			f, err := p.fetch(ctx, token, c.vault, o)
+			if err != nil {
+				return nil, c.vault, err
+			}
+			out.versions = append(out.versions, objectVersion{o.id(), f.version})
+			out.files = append(out.files, file{o.file, o.mode, f.content})
+		}
 	}
 	return out, c.vault, nil
 }
 
+// code is what the driver is told of an error. It asks again what is unavailable.
 func code(err error) codes.Code {
-	var r *refusal
+	if _, away := errors.AsType[*silence](err); away {
+		return codes.Unavailable
+	}
+	r, refused := errors.AsType[*refusal](err)
 	switch {
-	case !errors.As(err, &r):
+	case !refused:
 		return codes.InvalidArgument
 	case r.status == http.StatusUnauthorized, r.status == http.StatusBadRequest:
 		return codes.Unauthenticated

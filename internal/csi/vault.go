@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -59,11 +60,7 @@ func (p *Provider) fetch(ctx context.Context, token, vault string, o object) (fo
 	if err := ask(p.house, req, of, &b, func() bool { return b.ID != "" || b.Key.KID != "" }); err != nil {
 		return found{}, err
 	}
-	id := b.ID
-	if o.kind == key {
-		id = b.Key.KID
-	}
-	f := found{version: id[strings.LastIndex(id, "/")+1:]}
+	f := found{version: versionIn(cmp.Or(b.Key.KID, b.ID))}
 	if f.content, err = b.write(o); err != nil {
 		return found{}, fmt.Errorf("%s: %w", of, err)
 	}
@@ -78,10 +75,11 @@ func (b bundle) write(o object) ([]byte, error) {
 	case key:
 		return b.publicKey()
 	}
+	kept := b.ContentType == "application/x-pkcs12"
 	switch {
-	case b.ContentType == "application/x-pkcs12":
-		return chain(b.Value, o.format)
-	case o.format == "pfx":
+	case kept && o.format == "pem":
+		return chain(b.Value)
+	case !kept && o.format == "pfx":
 		return nil, errors.New("objectFormat is pfx, and it is not kept as one")
 	case o.encoding == "base64":
 		raw, err := base64.StdEncoding.DecodeString(b.Value)
@@ -99,15 +97,12 @@ func (b bundle) write(o object) ([]byte, error) {
 	return []byte(b.Value), nil
 }
 
-// chain is the secret of a certificate that is kept as a PFX: its private key and
-// certificates.
-func chain(value, format string) ([]byte, error) {
+// chain is the secret of a certificate that is kept as a PFX, as PEM: its private key
+// and certificates.
+func chain(value string) ([]byte, error) {
 	der, err := base64.StdEncoding.DecodeString(value)
 	if err != nil {
 		return nil, errors.New("the PFX is not written in base64")
-	}
-	if format == "pfx" {
-		return der, nil
 	}
 	c, err := pfx.Decode(der, "")
 	if err != nil {

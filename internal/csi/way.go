@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,11 +22,12 @@ type way struct {
 	client string // id of the managed identity or application; empty: the machine's own
 
 	assertion string // workload identity: the token of the pod's service account
+	password  string // service principal: the secret of the application
 
 	namespace, pod string // pod identity: whose token it is
 }
 
-// A how is one of the three ways of a SecretProviderClass.
+// A how is one of the ways of a SecretProviderClass.
 type how int
 
 const (
@@ -35,10 +35,23 @@ const (
 	machineIdentity
 	podIdentity
 	workloadIdentity
+	servicePrincipal
 )
+
+// unsupported are ways of Azure's provider that this one does not go.
+var unsupported = []string{"useAzureTokenProxy", "usePodServiceAccountAnnotation"}
 
 // parseWay says which way a class asks for: exactly one.
 func parseWay(p map[string]string, secrets string) (way, error) {
+	for _, name := range unsupported {
+		on, err := flag(p, name)
+		if err != nil {
+			return way{}, err
+		}
+		if on {
+			return way{}, fmt.Errorf("%s is not supported: name the identity of the workload in clientID", name)
+		}
+	}
 	vm, err := flag(p, "useVMManagedIdentity")
 	if err != nil {
 		return way{}, err
@@ -48,7 +61,15 @@ func parseWay(p map[string]string, secrets string) (way, error) {
 		return way{}, err
 	}
 	client := p["clientID"]
+	own, err := credentialsIn(secrets)
+	if err != nil {
+		return way{}, err
+	}
 	switch {
+	case own.how != noWay && (vm || pod || client != ""):
+		return way{}, errors.New("nodePublishSecretRef has a clientid or clientsecret, and the class says another identity: a mount has one identity")
+	case own.how != noWay:
+		return own, nil
 	case vm && pod:
 		return way{}, errors.New("useVMManagedIdentity and usePodIdentity are both true: a mount has one identity")
 	case vm && client != "":
@@ -74,7 +95,7 @@ func parseWay(p map[string]string, secrets string) (way, error) {
 		}
 		return w, nil
 	}
-	return way{}, errors.New("the class says no identity: it takes useVMManagedIdentity, usePodIdentity or clientID")
+	return way{}, errors.New("the class says no identity: it takes useVMManagedIdentity, usePodIdentity or clientID, or the pod a nodePublishSecretRef with clientid and clientsecret")
 }
 
 func flag(p map[string]string, name string) (bool, error) {
@@ -108,6 +129,33 @@ func assertionInSecrets(text string) string {
 	return assertionIn(secrets["csi.storage.k8s.io/serviceAccount.tokens"])
 }
 
+// credentialsIn is the way of a service principal, whose client id and secret are in
+// the secret that nodePublishSecretRef names, in any letter case, as Azure's provider
+// finds them. Without either, it is none.
+func credentialsIn(text string) (way, error) {
+	var secrets map[string]string
+	if text != "" && json.Unmarshal([]byte(text), &secrets) != nil {
+		return way{}, errors.New("the secrets of the mount are not an object of texts")
+	}
+	w := way{}
+	for name, value := range secrets {
+		at := map[string]*string{"clientid": &w.client, "clientsecret": &w.password}[strings.ToLower(name)]
+		switch {
+		case at == nil:
+		case value == "":
+			return way{}, fmt.Errorf("%.20s in nodePublishSecretRef is empty", name)
+		case *at != "":
+			return way{}, fmt.Errorf("nodePublishSecretRef has %s twice, in different letters", strings.ToLower(name))
+		default:
+			*at, w.how = value, servicePrincipal
+		}
+	}
+	if (w.client == "") != (w.password == "") {
+		return way{}, errors.New("nodePublishSecretRef must have both clientid and clientsecret")
+	}
+	return w, nil
+}
+
 // token returns the access token of a mount for vaults. Its errors hold no secret.
 func (p *Provider) token(ctx context.Context, c class) (string, error) {
 	switch c.way.how {
@@ -116,7 +164,9 @@ func (p *Provider) token(ctx context.Context, c class) (string, error) {
 	case podIdentity:
 		return p.podToken(ctx, c.way)
 	case workloadIdentity:
-		return p.workloadToken(ctx, c.tenant, c.way)
+		return p.clientToken(ctx, c, url.Values{"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {c.way.assertion}})
+	case servicePrincipal:
+		return p.clientToken(ctx, c, url.Values{"client_secret": {c.way.password}})
 	}
 	return "", errors.New("the mount has no identity")
 }
@@ -157,12 +207,12 @@ func (p *Provider) podToken(ctx context.Context, w way) (string, error) {
 	return answer.Token.AccessToken, err
 }
 
-func (p *Provider) workloadToken(ctx context.Context, tenant string, w way) (string, error) {
-	form := url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {w.client}, "scope": {vaultResource + "/.default"},
-		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {w.assertion},
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.conf.Authority+"/"+tenant+"/oauth2/v2.0/token", strings.NewReader(form.Encode()))
+// clientToken asks the token service, with what proves that it is the client who asks.
+func (p *Provider) clientToken(ctx context.Context, c class, form url.Values) (string, error) {
+	form.Set("grant_type", "client_credentials")
+	form.Set("client_id", c.way.client)
+	form.Set("scope", vaultResource+"/.default")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.conf.Authority+"/"+c.tenant+"/oauth2/v2.0/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return "", err
 	}
@@ -170,77 +220,6 @@ func (p *Provider) workloadToken(ctx context.Context, tenant string, w way) (str
 	var answer struct {
 		AccessToken string `json:"access_token"`
 	}
-	err = ask(p.house, req, "the identity with client id "+w.client, &answer, func() bool { return answer.AccessToken != "" })
+	err = ask(p.house, req, "the identity with client id "+c.way.client, &answer, func() bool { return answer.AccessToken != "" })
 	return answer.AccessToken, err
-}
-
-// maxAnswer bounds what is read of an answer, in bytes.
-const maxAnswer = 1 << 20
-
-// A refusal is what a service answered instead of what was asked for.
-type refusal struct {
-	status int
-	of     string
-	text   string
-}
-
-func (r *refusal) Error() string { return fmt.Sprintf("%s: %d %s", r.of, r.status, r.text) }
-
-// ask reads a JSON answer into v. Of a refusal, the description is passed on, which
-// is for people and has no secret; of anything else, nothing.
-func ask(client *http.Client, req *http.Request, of string, v any, good func() bool) error {
-	res, err := client.Do(req)
-	if err != nil {
-		var at *url.Error
-		if errors.As(err, &at) {
-			err = at.Err // without the query
-		}
-		return fmt.Errorf("%s: %w", of, err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %w", of, err)
-	case len(body) > maxAnswer:
-		return fmt.Errorf("%s: the answer has more than %d bytes", of, maxAnswer)
-	case res.StatusCode != http.StatusOK:
-		return &refusal{res.StatusCode, of, described(body)}
-	}
-	if json.Unmarshal(body, v) != nil || !good() {
-		return fmt.Errorf("%s: the answer is not understood", of)
-	}
-	return nil
-}
-
-// described is what a refusal says to people: of OAuth, of Azure, or a line of text.
-func described(body []byte) string {
-	var e struct {
-		Description string `json:"error_description"`
-	}
-	if json.Unmarshal(body, &e) == nil && e.Description != "" {
-		return short(e.Description)
-	}
-	var azure struct {
-		Error struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	if json.Unmarshal(body, &azure) == nil && azure.Error.Message != "" {
-		return short(azure.Error.Code + ": " + azure.Error.Message)
-	}
-	return short(string(body))
-}
-
-// short is the first line of a text, and no more than fits in an event.
-func short(text string) string {
-	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
-	return strings.ToValidUTF8(text[:min(len(text), 600)], "")
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -287,6 +289,42 @@ func TestAMountHasWhatItsIdentityMayRead(t *testing.T) {
 		pinned := strings.Replace(db, "objectAlias", "objectVersion: "+before.Versions["secret/db"]+"\n    objectAlias", 1)
 		if m, err := driver.Mount(t.Context(), class(pinned, workload...)); err != nil || m.Files["conf/password"].Contents != "canary-one" {
 			t.Errorf("the version that is named: %+v, %v", m, err)
+		}
+	})
+
+	t.Run("a history is a folder, the newest first, without what is disabled", func(t *testing.T) {
+		version := func(value string) string {
+			id := vault(p, "PUT", "secrets/many", map[string]any{"value": value})["id"].(string)
+			return id[strings.LastIndex(id, "/")+1:]
+		}
+		var ids []string
+		for i := range 30 { // more than a page
+			ids = append(ids, version(strconv.Itoa(i)))
+		}
+		vault(p, "PATCH", "secrets/many/"+ids[28], map[string]any{"attributes": map[string]any{"enabled": false}})
+		const history = "array:\n  - |\n    objectName: many\n    objectType: secret\n    objectVersionHistory: "
+		m, err := driver.Mount(t.Context(), class(history+"40\n", workload...))
+		if err != nil || len(m.Files) != 29 || len(m.Versions) != 29 || m.Files["many/0"].Contents != "29" || m.Versions["secret/many/0"] != ids[29] {
+			t.Errorf("%d files, %d versions, the first %q, %v", len(m.Files), len(m.Versions), m.Files["many/0"].Contents, err)
+		}
+		m, err = driver.Mount(t.Context(), class(history+"2\n    objectVersion: "+ids[29]+"\n    objectAlias: a/b\n", workload...))
+		if err != nil || len(m.Files) != 2 || m.Files["a/b/0"].Contents != "29" || m.Files["a/b/1"].Contents == "" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		if m, err := driver.Mount(t.Context(), class(history+"2\n    objectVersion: "+ids[28]+"\n", workload...)); status.Code(err) != codes.NotFound || m.Files != nil {
+			t.Errorf("%+v, %v", m, err)
+		}
+	})
+
+	t.Run("a PFX is base64 unless it says that it is", func(t *testing.T) {
+		const pfx = "array:\n  - |\n    objectName: tls\n    objectType: secret\n    objectFormat: pfx\n"
+		text, err := driver.Mount(t.Context(), class(pfx, workload...))
+		raw, rawErr := driver.Mount(t.Context(), class(pfx+"    objectEncoding: base64\n", workload...))
+		if err := errors.Join(err, rawErr); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := base64.StdEncoding.DecodeString(text.Files["tls"].Contents); err != nil || string(got) != raw.Files["tls"].Contents || got[0] != 0x30 {
+			t.Errorf("%.20q and %.20q, %v", text.Files["tls"].Contents, raw.Files["tls"].Contents, err)
 		}
 	})
 

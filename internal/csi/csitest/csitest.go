@@ -119,11 +119,20 @@ func (d *Driver) Version(ctx context.Context) (string, error) {
 
 // Mount asks for a mount with attributes.
 func (d *Driver) Mount(ctx context.Context, attributes map[string]string) (Mount, error) {
+	return d.MountWith(ctx, attributes, map[string]string{})
+}
+
+// MountWith asks for a mount with attributes, and the secrets of nodePublishSecretRef.
+func (d *Driver) MountWith(ctx context.Context, attributes, secrets map[string]string) (Mount, error) {
 	text, err := json.Marshal(attributes)
 	if err != nil {
 		return Mount{}, err
 	}
-	res, err := d.call(ctx, "Mount", map[string]string{"attributes": string(text), "secrets": "{}", "target_path": "/mnt", "permission": "420"})
+	hidden, err := json.Marshal(secrets)
+	if err != nil {
+		return Mount{}, err
+	}
+	res, err := d.call(ctx, "Mount", map[string]string{"attributes": string(text), "secrets": string(hidden), "target_path": "/mnt", "permission": "420"})
 	if err != nil {
 		return Mount{}, err
 	}
