@@ -17,6 +17,7 @@ export GATEHOUSE_KUBE      := $(BIN)/gatehouse-kube
 export GATEHOUSE_KUBELOGIN := $(BIN)/kubelogin
 export GATEHOUSE_BIN       := $(BIN)/gatehouse
 export GATEHOUSE_NODE      := $(BIN)/gatehouse-node
+export GATEHOUSE_CSIDRIVER := $(BIN)/secrets-store-csi-driver
 
 .PHONY: run build test test-fast compat fuzz bench lint clean
 
@@ -47,9 +48,16 @@ $(BIN)/kubelogin: Makefile
 	@echo "building kubelogin" >&2
 	@GOBIN=$(BIN) $(GO) install $(KUBELOGIN)
 
+# The Secrets Store CSI driver, for the tests of its provider, takes about two minutes.
+CSIDRIVER := kube/secretsstore
+
+$(BIN)/secrets-store-csi-driver: $(wildcard $(CSIDRIVER)/go.* $(CSIDRIVER)/mlog/*)
+	@echo "building the Secrets Store CSI driver" >&2
+	@$(GO) build -C $(CSIDRIVER) -trimpath -ldflags='-s -w' -o $@ sigs.k8s.io/secrets-store-csi-driver/cmd/secrets-store-csi-driver
+
 # All of it: the rules of the tree, every package, and the real ones: kube-apiserver,
 # kubectl, kubelogin, a browser, etcd under faults.
-test: lint build $(BIN)/kubelogin $(JS)/node_modules
+test: lint build $(BIN)/kubelogin $(BIN)/secrets-store-csi-driver $(JS)/node_modules
 	$(GO) test -timeout 20m ./...
 	cd test && $(GO) test -timeout 30m ./...
 	$(MAKE) fuzz
@@ -65,7 +73,7 @@ compat: build $(BIN)/kubelogin $(JS)/node_modules
 
 # What needs no binary but Go's.
 test-fast:
-	GATEHOUSE_KUBE= GATEHOUSE_BIN= GATEHOUSE_NODE= GATEHOUSE_KUBELOGIN= $(GO) test -short ./...
+	GATEHOUSE_KUBE= GATEHOUSE_BIN= GATEHOUSE_NODE= GATEHOUSE_KUBELOGIN= GATEHOUSE_CSIDRIVER= $(GO) test -short ./...
 
 fuzz:
 	@.ci/fuzz $(FUZZTIME)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ import (
 // The estate: an identity and an application that may read one of two secrets, and
 // an identity that trusts another issuer.
 var (
-	vault     = scope.MustParse(plane.Group + "/providers/Microsoft.KeyVault/vaults/kv")
+	vault     = scope.MustParse(plane.Group + "/providers/Microsoft.KeyVault/vaults/" + vaultName)
 	web       = managedIdentity("web")
 	elsewhere = managedIdentity("elsewhere")
 	pool      = managedIdentity("pool") // the kubelet identity, from pod identity on
@@ -37,6 +36,7 @@ var (
 )
 
 const (
+	vaultName      = "kv-shop"
 	secretsUser    = "Key Vault Secrets User"
 	secretsOfficer = "Key Vault Secrets Officer"
 )
@@ -52,14 +52,14 @@ func records(t *testing.T) []record.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(registryRecords(), web, elsewhere, app, appOwn, resource.Other{Scope: vault, Name: "kv", Type: "Microsoft.KeyVault/vaults", Properties: properties},
+	return append(registryRecords(), web, elsewhere, app, appOwn, resource.Other{Scope: vault, Name: vaultName, Type: "Microsoft.KeyVault/vaults", Properties: properties},
 		grant(t, plane.Boss.ID, secretsOfficer, vault.String()),
 		grant(t, web.ID, secretsUser, vault.String()+"/secrets/mine"),
 		grant(t, elsewhere.ID, secretsUser, vault.String()+"/secrets/mine"),
 		grant(t, appOwn.ID, secretsUser, vault.String()+"/secrets/mine"))
 }
 
-func grant(t *testing.T, to principal.ID, role, at string) azurerbac.Assignment {
+func grant(t testing.TB, to principal.ID, role, at string) azurerbac.Assignment {
 	t.Helper()
 	def, ok := estate.New().DefinitionByName(role)
 	if !ok {
@@ -68,36 +68,54 @@ func grant(t *testing.T, to principal.ID, role, at string) azurerbac.Assignment 
 	return azurerbac.Assignment{ID: azurerbac.NewAssignmentID(), Scope: scope.MustParse(at), Principal: to, Role: def.ID}
 }
 
-// setSecret sets a secret of the vault, by its own API.
-func setSecret(n *node.Node, name, value string) {
+// ask asks an API of the house as its administrator, and returns the answer.
+func ask(n *node.Node, resource, method, path string, in any) map[string]any {
 	n.T.Helper()
-	body, err := json.Marshal(map[string]string{"value": value})
+	body, err := json.Marshal(in)
 	if err != nil {
 		n.T.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(n.T.Context(), http.MethodPut, n.House.Authority()+"/vaults/kv/secrets/"+name+"?api-version=7.4", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(n.T.Context(), method, n.House.Authority()+path, bytes.NewReader(body))
 	if err != nil {
 		n.T.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+n.TokenFor("https://vault.azure.net"))
+	req.Header.Set("Authorization", "Bearer "+n.TokenFor(resource))
 	req.Header.Set("Content-Type", "application/json")
 	res, err := n.Client().Do(req)
 	if err != nil {
 		n.T.Fatal(err)
 	}
 	defer res.Body.Close()
-	if text, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
-		n.T.Fatalf("%s %s", res.Status, text)
+	var out map[string]any
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil || res.StatusCode/100 != 2 {
+		n.T.Fatalf("%s %s: %s %v %v", method, path, res.Status, out, err)
 	}
+	return out
+}
+
+// callVault calls the vault by its own API.
+func callVault(n *node.Node, method, path string, in any) map[string]any {
+	n.T.Helper()
+	return ask(n, "https://vault.azure.net", method, "/vaults/"+vaultName+"/"+path+"?api-version=7.4", in)
+}
+
+// setSecret sets a secret of the vault, and returns its version.
+func setSecret(n *node.Node, name, value string) string {
+	n.T.Helper()
+	id, _ := callVault(n, http.MethodPut, "secrets/"+name, map[string]string{"value": value})["id"].(string)
+	return id[strings.LastIndex(id, "/")+1:]
 }
 
 const value = "value of mine"
 
-// mine is what a pod says that has read the secret.
-func mine() string {
-	sum := sha256.Sum256([]byte(value))
-	return fmt.Sprintf("%d bytes, %s", len(value), hex.EncodeToString(sum[:4]))
+// digest is what a pod says of a text.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return fmt.Sprintf("%d bytes, %s", len(text), hex.EncodeToString(sum[:4]))
 }
+
+// mine is what a pod says that has read the secret.
+func mine() string { return digest(value) }
 
 // account makes a service account that names an identity.
 func account(n *node.Node, namespace, name string, client directory.AppID) {
@@ -121,7 +139,7 @@ func asks(n *node.Node, pod node.Running, path, want string) {
 	}
 }
 
-var inVault = map[string]string{"VAULT": "kv", "SECRET": "mine"}
+var inVault = map[string]string{"VAULT": vaultName, "SECRET": "mine"}
 
 // Stories 27 to 29.
 func identity(t *testing.T, n *node.Node) {

@@ -293,6 +293,9 @@ type Spec struct {
 	Image string
 	// Host puts the pod on the machine's network.
 	Host bool
+	// Class is the SecretProviderClass that is mounted at /mnt, for which there must
+	// be the CSI driver. PublishSecret names a secret for the driver to pass on.
+	Class, PublishSecret string
 }
 
 // Pod is the manifest of a pod that serves; see ./pod. It trusts the house, whose
@@ -319,13 +322,23 @@ func (n *Node) Pod(name string, spec Spec) string {
 	if spec.Image == "" {
 		spec.Image, policy = Image, "Never"
 	}
+	mounts := []any{map[string]any{"name": "ca", "mountPath": "/etc/gatehouse"}}
+	volumes := []any{map[string]any{"name": "ca", "configMap": map[string]any{"name": "gatehouse-ca"}}}
+	if spec.Class != "" {
+		csi := map[string]any{"driver": driverName, "readOnly": true, "volumeAttributes": map[string]any{"secretProviderClass": spec.Class}}
+		if spec.PublishSecret != "" {
+			csi["nodePublishSecretRef"] = map[string]any{"name": spec.PublishSecret}
+		}
+		mounts = append(mounts, map[string]any{"name": "secrets", "mountPath": "/mnt", "readOnly": true})
+		volumes = append(volumes, map[string]any{"name": "secrets", "csi": csi})
+	}
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name, "labels": labels},
 		"spec": map[string]any{
 			"nodeName": Name, "serviceAccountName": spec.Account, "hostNetwork": spec.Host, "terminationGracePeriodSeconds": 1, // no scheduler runs here
 			"containers": []any{map[string]any{"name": "app", "image": spec.Image, "imagePullPolicy": policy, "args": []string{"serve"}, "env": env,
-				"volumeMounts": []any{map[string]any{"name": "ca", "mountPath": "/etc/gatehouse"}}}},
-			"volumes": []any{map[string]any{"name": "ca", "configMap": map[string]any{"name": "gatehouse-ca"}}},
+				"volumeMounts": mounts}},
+			"volumes": volumes,
 		},
 	})
 	if err != nil {
@@ -379,6 +392,12 @@ func (n *Node) Run(namespace, name string, spec Spec) Running {
 func (n *Node) Serving(namespace, name string) Running {
 	n.T.Helper()
 	var r Running
+	defer func() {
+		if n.T.Failed() {
+			out, _ := n.Kubectl("", "-n", namespace, "get", "events", "--field-selector", "involvedObject.name="+name)
+			n.T.Logf("what happened to %s:\n%s", name, out)
+		}
+	}()
 	n.Until("the pod "+name+" serves", func() bool {
 		r.Pod = plane.Get[corev1.Pod](n.Plane, "-n", namespace, "pod", name)
 		r.Address = r.Pod.Status.PodIP

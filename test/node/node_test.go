@@ -24,6 +24,7 @@ func TestPodsOnARealNode(t *testing.T) {
 		{"a cluster that is not the house's", other.speaks},
 		{"pod identity", podIdentity},
 		{"images are pulled by the kubelet identity", pulls},
+		{"the Secrets Store CSI driver", secretsStore},
 		{"kubelet renews a token, and the pod goes on with the new one", renewal},
 		{"pods outlive the API server, and have their identity meanwhile", apiServerAway},
 		{"pods outlive the house, and have their identity again by themselves", houseAway},

@@ -23,8 +23,7 @@ func agents(n *node.Node) {
 	n.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 	n.Must("", "apply", "-f", filepath.Join(deploy, "pod-identity", "agents.yaml"))
 	n.Must("", "-n", "gatehouse-pod-identity", "delete", "deployment", "gatehouse-mic")
-	account := strings.TrimSpace(n.Must("", "-n", "gatehouse-pod-identity", "create", "token", "gatehouse-mic", "--duration=1h"))
-	n.Program("mic", os.Getenv("GATEHOUSE_BIN"), "mic", "--kubeconfig", n.Write("mic.kubeconfig", n.Kubeconfig(account)), "--health-listen", "127.0.0.1:9440")
+	mic(n)
 
 	base, err := filepath.Abs(filepath.Join(deploy, "node"))
 	if err != nil {
@@ -63,6 +62,13 @@ patches:
 	n.Until("the agent is ready", func() bool {
 		return plane.Get[appsv1.DaemonSet](n.Plane, "-n", "kube-system", "daemonset", "gatehouse-node").Status.NumberReady == 1
 	})
+}
+
+// mic starts MIC, until the test ends.
+func mic(n *node.Node) {
+	n.T.Helper()
+	account := strings.TrimSpace(n.Must("", "-n", "gatehouse-pod-identity", "create", "token", "gatehouse-mic", "--duration=1h"))
+	n.Program("mic", os.Getenv("GATEHOUSE_BIN"), "mic", "--kubeconfig", n.Write("mic.kubeconfig", n.Kubeconfig(account)), "--health-listen", "127.0.0.1:9440")
 }
 
 // Story 30.

@@ -8,11 +8,14 @@
 //	/token           what the projected token says, without its signature
 //	/managed?name=N  reads a secret as ManagedIdentityCredential, which keeps tokens for
 //	                 the whole process; client=ID names an identity
+//	/file?name=N     says what is in a file below /mnt
+//	/pair?name=N     says whose certificate is with its private key in a file below /mnt
 package main
 
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -20,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -69,6 +73,8 @@ func serve(ctx context.Context) error {
 	})
 	handle("/fresh", func(r *http.Request) string { return fresh(r.Context(), r.FormValue("name"), r.FormValue("file")) })
 	handle("/token", func(*http.Request) string { return claims(os.Getenv("AZURE_FEDERATED_TOKEN_FILE")) })
+	handle("/file", func(r *http.Request) string { return file(r.FormValue("name")) })
+	handle("/pair", func(r *http.Request) string { return pair(r.FormValue("name")) })
 	handle("/managed", func(r *http.Request) string { return managed(r.Context(), r.FormValue("name"), r.FormValue("client")) })
 	srv := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: time.Second}
 	fmt.Println("serving")
@@ -124,7 +130,7 @@ func fresh(ctx context.Context, name, file string) string {
 	return read(ctx, c, name)
 }
 
-// read says of a secret how long it is and what its digest is.
+// read says what a secret is.
 func read(ctx context.Context, c *azsecrets.Client, name string) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -132,8 +138,33 @@ func read(ctx context.Context, c *azsecrets.Client, name string) string {
 	if err != nil {
 		return said(err)
 	}
-	sum := sha256.Sum256([]byte(*s.Value))
-	return fmt.Sprintf("%d bytes, %s", len(*s.Value), hex.EncodeToString(sum[:4]))
+	return digest([]byte(*s.Value))
+}
+
+// digest says of a text how long it is, and the beginning of its hash.
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return fmt.Sprintf("%d bytes, %s", len(text), hex.EncodeToString(sum[:4]))
+}
+
+// mounted is where volumes are.
+const mounted = "/mnt"
+
+func file(name string) string {
+	text, err := os.ReadFile(filepath.Join(mounted, name))
+	if err != nil {
+		return err.Error()
+	}
+	return digest(text)
+}
+
+func pair(name string) string {
+	path := filepath.Join(mounted, name)
+	c, err := tls.LoadX509KeyPair(path, path)
+	if err != nil {
+		return err.Error()
+	}
+	return c.Leaf.Subject.String()
 }
 
 var sts = regexp.MustCompile(`AADSTS\d+`)
