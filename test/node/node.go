@@ -110,9 +110,13 @@ func (p *Program) stop() {
 	select {
 	case <-p.ended:
 	case <-time.After(10 * time.Second):
-		p.cmd.Process.Kill()
-		<-p.ended
+		p.kill()
 	}
+}
+
+func (p *Program) kill() {
+	p.cmd.Process.Kill()
+	<-p.ended
 }
 
 func (p *Program) tail() string {
@@ -188,17 +192,23 @@ func (n *Node) service() {
 	rule := func(hook string) string {
 		return "chain " + hook + " { type nat hook " + hook + " priority dstnat; ip daddr 10.96.0.1 tcp dport 443 dnat to 127.0.0.1:" + port + "; }\n"
 	}
-	nft := exec.CommandContext(n.T.Context(), "nft", "-f", "-")
-	nft.Stdin = strings.NewReader("table ip service {\n" + rule("prerouting") + strings.Replace(rule("output"), "dstnat", "-100", 1) + "}\n")
-	if out, err := nft.CombinedOutput(); err != nil {
-		n.T.Fatalf("nft: %v: %s", err, out)
-	}
+	n.nft("table ip service {\n" + rule("prerouting") + strings.Replace(rule("output"), "dstnat", "-100", 1) + "}\n")
 	// Pods reach a loopback address by it, and this machine has a way to the address.
 	if err := os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("1"), 0); err != nil {
 		n.T.Fatal(err)
 	}
 	if out, err := exec.Command("ip", "route", "replace", "10.96.0.0/16", "dev", "lo").CombinedOutput(); err != nil {
 		n.T.Fatalf("ip route: %v: %s", err, out)
+	}
+}
+
+// nft carries out commands of nftables.
+func (n *Node) nft(commands string) {
+	n.T.Helper()
+	nft := exec.CommandContext(n.T.Context(), "nft", "-f", "-")
+	nft.Stdin = strings.NewReader(commands)
+	if out, err := nft.CombinedOutput(); err != nil {
+		n.T.Fatalf("nft: %v: %s", err, out)
 	}
 }
 

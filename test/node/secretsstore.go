@@ -29,10 +29,14 @@ const (
 // programs of the machine and no pods: the driver runs mount(8), which an image FROM
 // scratch does not have.
 type SecretsStore struct {
-	n        *Node
-	args     []string
-	provider *Program
+	n                *Node
+	providerArgs     []string
+	driverArgs       []string
+	provider, driver *Program
 }
+
+// providerGroup is the group of the provider alone, by which its packets are known.
+const providerGroup = "8443"
 
 // NeedDriver skips a test, or fails it in CI, if there is no driver to run.
 func NeedDriver(t *testing.T) {
@@ -54,7 +58,7 @@ func NeedDriver(t *testing.T) {
 // the house is.
 func (n *Node) SecretsStore(rotation time.Duration, args ...string) *SecretsStore {
 	n.T.Helper()
-	s := &SecretsStore{n: n, args: append([]string{"csi", "--house", n.House.Authority(), "--house-ca", n.Write("house-ca.crt", string(n.CA())),
+	s := &SecretsStore{n: n, providerArgs: append([]string{"--regid", providerGroup, "--clear-groups", os.Getenv("GATEHOUSE_NODE"), "csi", "--house", n.House.Authority(), "--house-ca", n.Write("house-ca.crt", string(n.CA())),
 		"--socket", filepath.Join(providersFolder, "azure.sock")}, args...)}
 	n.applyDriver()
 	for _, dir := range []string{providersFolder, filepath.Dir(driverSocket)} {
@@ -64,9 +68,10 @@ func (n *Node) SecretsStore(rotation time.Duration, args ...string) *SecretsStor
 	}
 	s.StartProvider()
 	account := strings.TrimSpace(n.Must("", "-n", "kube-system", "create", "token", "secrets-store-csi-driver", "--duration=1h"))
-	n.Program("driver", "env", "KUBECONFIG="+n.Write("driver.kubeconfig", n.Kubeconfig(account)), os.Getenv("GATEHOUSE_CSIDRIVER"),
-		"--endpoint", "unix://"+driverSocket, "--nodeid", Name, "--provider-volume", providersFolder, "--additional-provider-volume-paths", providersFolder,
-		"--metrics-addr", "127.0.0.1:8095", "--enable-secret-rotation", "--rotation-poll-interval", rotation.String())
+	s.driverArgs = []string{"KUBECONFIG=" + n.Write("driver.kubeconfig", n.Kubeconfig(account)), os.Getenv("GATEHOUSE_CSIDRIVER"),
+		"--endpoint", "unix://" + driverSocket, "--nodeid", Name, "--provider-volume", providersFolder, "--additional-provider-volume-paths", providersFolder,
+		"--metrics-addr", "127.0.0.1:8095", "--enable-secret-rotation", "--rotation-poll-interval", rotation.String()}
+	s.StartDriver()
 	n.Until("the driver listens", func() bool {
 		_, err := os.Stat(driverSocket)
 		return err == nil
@@ -97,13 +102,31 @@ func (n *Node) applyDriver() {
 // StartProvider starts the provider, or starts it again after KillProvider.
 func (s *SecretsStore) StartProvider() {
 	s.n.T.Helper()
-	s.provider = s.n.Program("provider", os.Getenv("GATEHOUSE_NODE"), s.args...)
+	s.provider = s.n.Program("provider", "setpriv", s.providerArgs...)
 }
 
 // KillProvider ends the provider as a crash does.
-func (s *SecretsStore) KillProvider() {
-	s.provider.cmd.Process.Kill()
-	<-s.provider.ended
+func (s *SecretsStore) KillProvider() { s.provider.kill() }
+
+// StartDriver starts the driver, or starts it again after KillDriver.
+func (s *SecretsStore) StartDriver() {
+	s.n.T.Helper()
+	s.driver = s.n.Program("driver", "env", s.driverArgs...)
+}
+
+// KillDriver ends the driver as a crash does.
+func (s *SecretsStore) KillDriver() { s.driver.kill() }
+
+// CutHouse keeps the provider, and nobody else, from the house, until MendHouse.
+func (s *SecretsStore) CutHouse() {
+	s.n.T.Helper()
+	s.n.nft("table ip cut { chain output { type filter hook output priority 0; meta skgid " + providerGroup + " tcp dport 8443 reject with tcp reset; }; }\n")
+}
+
+// MendHouse ends CutHouse.
+func (s *SecretsStore) MendHouse() {
+	s.n.T.Helper()
+	s.n.nft("delete table ip cut\n")
 }
 
 // register tells kubelet of the driver, as the registrar in its DaemonSet does.
