@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/record", "internal/scope", "internal/principal", "internal/manifest/nearest"},
 	{"internal/directory", "internal/azurerbac/condition", "internal/pki", "internal/pfx", "internal/rehearsal"},
 	{"internal/resource", "internal/azurerbac", "internal/kuberbac", "internal/token", "internal/vault", "internal/podid"},
-	{"internal/directoryrole"},
+	{"internal/directoryrole", "internal/identityrequest"},
 	{"internal/estate"},
 	{"internal/decide", "internal/manifest", "internal/inject", "internal/alert"},
 	{"internal/doctor"},

@@ -108,7 +108,7 @@ cluster, and most pipelines, can have a federated credential instead.`,
 					return
 				}
 				f.What = "it has a client secret, until " + s.Ends.UTC().Format(time.DateOnly)
-				if n := len(l.est.TrustsOf(s.App)); n > 0 {
+				if n := len(l.est.TrustsOf(s.App, l.Now)); n > 0 {
 					f.What += fmt.Sprintf(", beside %s", count(n, "federated credential"))
 				}
 				l.wrong(f)
@@ -151,7 +151,7 @@ func holderKey(i doctor.Identity) record.Key {
 // a finding about it.
 func (l *look) credentials(f func(Finding, doctor.Identity, directory.FederatedCredential)) {
 	for _, i := range l.Estate.TokenHolders() {
-		for _, c := range l.est.TrustsOf(i.Client) {
+		for _, c := range l.est.TrustsOf(i.Client, l.Now) {
 			f(Finding{About: c.Key(), Name: fmt.Sprintf("credential %s of %s", c.Name, i), Cluster: l.shared.issuers[c.Issuer]}, i, c)
 		}
 	}

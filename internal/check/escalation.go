@@ -273,7 +273,7 @@ func (l *look) ways() []way {
 				all = append(all, way{c, namespace, i})
 			}
 		}
-		for _, cred := range l.est.TrustsOf(i.Client) {
+		for _, cred := range l.est.TrustsOf(i.Client, l.Now) {
 			at, known := l.shared.issuers[cred.Issuer]
 			account, ok := accountOf(cred)
 			if c, there := l.est.Cluster(at); known && ok && there {

@@ -54,7 +54,7 @@ func newShared(f Facts) *shared {
 		if !ok || !i.Managed {
 			continue
 		}
-		for _, c := range est.TrustsOf(i.Client) {
+		for _, c := range est.TrustsOf(i.Client, f.Now) {
 			if list := s.trusting[c.Issuer]; len(list) == 0 || list[len(list)-1].ID != m.ID {
 				s.trusting[c.Issuer] = append(list, m)
 			}

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -50,6 +52,8 @@ func describeRecord(est *estate.Snapshot, rec record.Record) string {
 		return fmt.Sprintf("%s of %q at %s", kind, roleName(est, r.Role), place(est, r.Scope.String()))
 	case azurerbac.Request:
 		return fmt.Sprintf("%s %s of %q at %s for %s", kind, r.Type, roleName(est, r.Role), place(est, r.Scope.String()), names(est, []principal.ID{r.Principal}))
+	case identityrequest.Request:
+		return fmt.Sprintf("%s of %s for %s", kind, r.Identity.Name(), inCluster(est, r.Cluster.String(), r.Namespace, strings.Join(r.ServiceAccounts, ", ")))
 	case azurerbac.DenyAssignment:
 		return fmt.Sprintf("%s %q at %s", kind, r.Name, place(est, r.Scope.String()))
 	case kuberbac.Role:

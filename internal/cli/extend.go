@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
@@ -127,9 +128,12 @@ func CompleteFlag(cmd *cobra.Command, env *Env, flag string, names func(*estate.
 
 // Names for Complete.
 var (
-	Groups   = groups
-	People   = people
-	Clusters = clusters
+	Groups     = groups
+	People     = people
+	Clusters   = clusters
+	Roles      = roles
+	Namespaces = namespaces
+	Scopes     = scopes
 )
 
 // FindUser looks up a user by name or object id; FindPrincipal anybody, by display
@@ -150,6 +154,14 @@ func FindCluster(est *estate.Snapshot, name string) (resource.Cluster, error) {
 func DescribeHolder(est *estate.Snapshot, h wire.Holder) string {
 	return join(" ", orMissing(h.Principal.Name, h.Principal.ID), describeVia(h.Principal, h.Via)) + ": " + describeGrant(est, &h.By)
 }
+
+// FindRole looks up a role of Azure by name or id.
+func FindRole(est *estate.Snapshot, name string) (*azurerbac.Role, error) {
+	return findRole(est, name)
+}
+
+// Place names a scope for people.
+func Place(est *estate.Snapshot, at string) string { return place(est, at) }
 
 // Confirm asks the person at the terminal to agree.
 func Confirm(env *Env, question string) bool {

@@ -11,7 +11,7 @@ func BindingCredential(m ManagedIdentity) FederatedCredential {
 	return FederatedCredential{
 		Owner: m.ClientID, Name: BindingCredentialName,
 		Issuer:  bindingIssuers + m.Tenant.String() + "/" + m.ClientID.String(),
-		Subject: m.ID.String(), Audiences: []string{"api://AzureADTokenExchange"},
+		Subject: m.ID.String(), Audiences: []string{ExchangeAudience},
 		Description: "Identity bindings of clusters",
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"unicode/utf8"
 
+	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
 
@@ -22,7 +23,19 @@ type FederatedCredential struct {
 	SubjectPattern SubjectPattern `json:"subjectPattern,omitzero"`
 	// Description is for people, at most 600 bytes.
 	Description string `json:"description,omitzero"`
+	// Request is the request for an identity that the credential was made for. It
+	// counts only as long as what was approved lasts; see estate.TrustsOf.
+	Request IdentityRequestID `json:"request,omitzero"`
 }
+
+// ExchangeAudience is the audience of tokens that are exchanged in the public cloud.
+const ExchangeAudience = "api://AzureADTokenExchange"
+
+// IdentityRequestID is the id of a request for an identity; see package
+// identityrequest.
+type IdentityRequestID = guid.Of[identityRequest]
+
+type identityRequest struct{}
 
 // maxFederated is how long issuer, subject and audience may be, in bytes.
 const maxFederated = 600

@@ -83,7 +83,7 @@ func (a Account) identity(client, tenant string, audience Known[string]) []Findi
 // trustedBy is the one identity that trusts the account.
 func (a Account) trustedBy() (found Identity, ok bool) {
 	for _, i := range a.Estate.TokenHolders() {
-		for _, c := range a.Estate.TrustsOf(i.Client) {
+		for _, c := range a.Estate.TrustsOf(i.Client, a.Estate.Now) {
 			if !token.WantOf(c).Compare("", a.subject(), "").Subject || found.Client == i.Client {
 				continue
 			}

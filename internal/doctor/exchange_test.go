@@ -169,11 +169,11 @@ func TestTheDoctorAndTheExchangeAgree(t *testing.T) {
 			Realm: corp.ID.String(), GrantType: "client_credentials", ClientID: web.ClientID.String(), Scope: "https://vault.azure.net/.default",
 			AssertionType: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", Assertion: issue.NewSecret(sign.sign(t, map[string]any{"iss": iss, "sub": sub, "aud": []string{aud}})),
 		})
-		identity, ok := doctor.Estate{Snapshot: s.Current()}.Identity(web.ClientID)
+		identity, ok := doctor.Estate{Snapshot: s.Current(), Now: time.Now()}.Identity(web.ClientID)
 		if !ok {
 			t.Fatal("no identity")
 		}
-		found := doctor.Estate{Snapshot: s.Current()}.Trust(doctor.Presented{Issuer: doctor.Know(iss), Subject: doctor.Know(sub), Audience: doctor.Know(aud)}, identity, true)
+		found := doctor.Estate{Snapshot: s.Current(), Now: time.Now()}.Trust(doctor.Presented{Issuer: doctor.Know(iss), Subject: doctor.Know(sub), Audience: doctor.Know(aud)}, identity, true)
 		if (err == nil) != (doctor.Worst(found) == doctor.Right) {
 			t.Fatalf("seed %d, round %d: the exchange says %v, the doctor %+v\nof %q %q %q\nand %+v", seed, round, err, found, iss, sub, aud, creds)
 		}

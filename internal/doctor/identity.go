@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"slices"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -18,6 +19,8 @@ const Exchange = inject.DefaultAudience
 type Estate struct {
 	*estate.Snapshot
 	Unread string
+	// Now is the instant that is asked about: some credentials have an end.
+	Now time.Time
 }
 
 // An Identity is an application or a managed identity that a token is asked for.

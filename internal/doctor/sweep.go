@@ -196,7 +196,7 @@ func (i Identity) RemoveCredential(name string) string {
 // returns the name of its cluster if that was not read.
 func (s Sweep) leads(f *findings, i Identity, c directory.FederatedCredential) (unread string) {
 	if !s.Estate.counts(c) {
-		f.add(Finding{Check: "pattern", Verdict: Wrong, What: "it has a pattern, and the tenant does not allow patterns: it takes no token", Got: string(c.SubjectPattern), Fix: allowPatterns})
+		f.add(s.Estate.idle(c))
 		return ""
 	}
 	subject := cmp.Or(c.Subject, string(c.SubjectPattern))

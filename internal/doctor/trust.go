@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
@@ -32,7 +33,7 @@ func (e Estate) Trust(p Presented, of Identity, own bool) []Finding {
 	if len(all) == 0 { // whoever may read one of an identity may read all of them
 		unread = e.Unread
 	}
-	found := trust(p, e.TrustsOf(of.Client), of, unread, own)
+	found := trust(p, e.TrustsOf(of.Client, e.Now), of, unread, own)
 	if Worst(found) == Right {
 		return found
 	}
@@ -40,10 +41,20 @@ func (e Estate) Trust(p Presented, of Identity, own bool) []Finding {
 		if e.counts(c) || !token.WantOf(c).Compare(p.Issuer.value, p.Subject.value, p.Audience.value).Whole() {
 			continue
 		}
-		found = append(found, Finding{Check: "pattern", About: "credential " + c.Name + " of " + of.String(), Verdict: Wrong,
-			What: "its pattern would take the token, and the tenant does not allow patterns", Got: p.Subject.value, Want: string(c.SubjectPattern), Fix: allowPatterns})
+		idle := e.idle(c)
+		idle.About, idle.What = "credential "+c.Name+" of "+of.String(), "it would take the token, but "+idle.What
+		found = append(found, idle)
 	}
 	return found
+}
+
+// idle says why a credential does not count.
+func (e Estate) idle(c directory.FederatedCredential) Finding {
+	if r, ok := e.IdentityRequest(c.Request); ok {
+		return Finding{Check: "request", Verdict: Wrong, What: "the request for an identity that it was made for is not active: " + r.ID.String(), Got: string(e.RequestStatus(r, e.Now)),
+			Want: string(identityrequest.IsActive), Fix: "gatehouse identity-request retire " + r.ID.String() + ", and ask again with gatehouse identity-request create"}
+	}
+	return Finding{Check: "pattern", Verdict: Wrong, What: "it has a pattern, and the tenant does not allow patterns: it takes no token", Got: string(c.SubjectPattern), Fix: allowPatterns}
 }
 
 // allowPatterns is what a tenant's record must have.
@@ -51,7 +62,7 @@ const allowPatterns = "allowSubjectPatterns: true in the record of the tenant, o
 
 // counts reports whether the exchange looks at a credential.
 func (e Estate) counts(c directory.FederatedCredential) bool {
-	return slices.ContainsFunc(e.TrustsOf(c.Owner), func(o directory.FederatedCredential) bool { return o.Name == c.Name })
+	return slices.ContainsFunc(e.TrustsOf(c.Owner, e.Now), func(o directory.FederatedCredential) bool { return o.Name == c.Name })
 }
 
 // trust compares with the credentials that count. unread, if it is not empty, says

@@ -3,11 +3,13 @@ package estate
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -111,6 +113,8 @@ func (e *editor) put(r record.Record) error {
 			break
 		}
 		e.s.requests.put(e, r.ID, r.Principal, r.Scope, &r)
+	case identityrequest.Request:
+		err = e.putIdentityRequest(r)
 	case azurerbac.Policy:
 		e.s.policies.set(policyKey{r.Scope, r.Role}, &r)
 	case azurerbac.DenyAssignment:
@@ -190,6 +194,8 @@ func (e *editor) remove(key record.Key) error {
 		e.dropEligibility(r)
 	case azurerbac.Request:
 		e.s.requests.drop(r.ID, r.Principal, r.Scope)
+	case identityrequest.Request:
+		e.s.wishes.drop(r.ID, r.Requester, r.Identity)
 	case azurerbac.Policy:
 		e.s.policies.remove(policyKey{r.Scope, r.Role})
 	case azurerbac.DenyAssignment:
@@ -339,6 +345,11 @@ func (e *editor) putOther(o resource.Other) error {
 // the two credentials was meant could not be told.
 func (e *editor) putCredential(f directory.FederatedCredential) error {
 	list, _ := e.s.feds.get(f.Owner)
+	for _, old := range list {
+		if old.Name == f.Name && (!old.Request.IsZero() || !f.Request.IsZero()) && !reflect.DeepEqual(old, f) {
+			return fmt.Errorf("what was made by a request for an identity: %w", ErrImmutable)
+		}
+	}
 	list = without(list, func(other directory.FederatedCredential) bool { return other.Name == f.Name })
 	for _, other := range list {
 		if other.Issuer == f.Issuer && other.Subject == f.Subject {
@@ -593,6 +604,9 @@ func (e *editor) checkRefers(r record.Record) error {
 		if _, identity := s.ManagedIdentityByClient(r.Owner); !app && !identity {
 			return fmt.Errorf("application or managed identity %s: %w", r.Owner, ErrUnknown)
 		}
+		return s.checkRequested(r)
+	case identityrequest.Request:
+		return s.checkEnded(r)
 	case directory.Membership:
 		return s.checkMembership(r)
 	case directory.RoleAssignment:

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac/condition"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -61,6 +62,7 @@ type Snapshot struct {
 	atScope  table[scope.Scope, []*Assigned]
 	eligible index[azurerbac.EligibilityID, azurerbac.Eligibility]
 	requests index[azurerbac.RequestID, azurerbac.Request]
+	wishes   index[identityrequest.ID, identityrequest.Request] // by requester and by identity
 	policies table[policyKey, *azurerbac.Policy]
 	// activated are the role assignments that came of an eligibility.
 	activated table[azurerbac.EligibilityID, []*Assigned]
@@ -144,6 +146,7 @@ func newSnapshot(bulk bool) *Snapshot {
 		atScope:   newTable[scope.Scope, []*Assigned](bulk),
 		eligible:  newIndex[azurerbac.EligibilityID, azurerbac.Eligibility](bulk),
 		requests:  newIndex[azurerbac.RequestID, azurerbac.Request](bulk),
+		wishes:    newIndex[identityrequest.ID, identityrequest.Request](bulk),
 		policies:  newTable[policyKey, *azurerbac.Policy](bulk),
 		activated: newTable[azurerbac.EligibilityID, []*Assigned](bulk),
 		bindings:  newTable[kubeKey, *kuberbac.Binding](bulk),
@@ -174,6 +177,7 @@ func (s *Snapshot) freeze() {
 	s.atScope.freeze()
 	s.eligible.freeze()
 	s.requests.freeze()
+	s.wishes.freeze()
 	s.policies.freeze()
 	s.activated.freeze()
 	s.bindings.freeze()
@@ -291,6 +295,8 @@ func (s *Snapshot) ofKind(kind record.Kind) []record.Record {
 		out = values(&s.eligible.byID, out)
 	case record.RoleScheduleRequest:
 		out = values(&s.requests.byID, out)
+	case record.IdentityRequest:
+		out = values(&s.wishes.byID, out)
 	case record.RoleManagementPolicy:
 		out = values(&s.policies, out)
 	case record.KubeBinding:
@@ -377,6 +383,12 @@ func (s *Snapshot) Get(key record.Key) (record.Record, bool) {
 			return nil, false
 		}
 		return at(&s.requests.byID, id)
+	case record.IdentityRequest:
+		id, err := parseID[identityrequest.ID](p[0])
+		if err != nil {
+			return nil, false
+		}
+		return at(&s.wishes.byID, id)
 	case record.RoleManagementPolicy:
 		role, err := parseDefinitionID(p[1])
 		if err != nil {
@@ -445,6 +457,8 @@ func Decode(kind record.Kind, data []byte) (record.Record, error) {
 		return decode[azurerbac.Eligibility](data)
 	case record.RoleScheduleRequest:
 		return decode[azurerbac.Request](data)
+	case record.IdentityRequest:
+		return decode[identityrequest.Request](data)
 	case record.RoleManagementPolicy:
 		return decode[azurerbac.Policy](data)
 	case record.KubeRole:

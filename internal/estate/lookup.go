@@ -4,9 +4,11 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -239,13 +241,19 @@ func (s *Snapshot) FederatedCredentials(owner directory.AppID) []directory.Feder
 }
 
 // TrustsOf returns the federated credentials of an application or managed identity
-// that count: all but those with a pattern where the tenant does not allow patterns.
-func (s *Snapshot) TrustsOf(owner directory.AppID) []directory.FederatedCredential {
+// that count at an instant: all but those with a pattern where the tenant does not
+// allow patterns, and those by a request for an identity that is no longer active.
+func (s *Snapshot) TrustsOf(owner directory.AppID, now time.Time) []directory.FederatedCredential {
 	list := s.FederatedCredentials(owner)
-	if home, ok := s.HomeOf(owner); ok && home.AllowSubjectPatterns {
+	home, ok := s.HomeOf(owner)
+	patterns := ok && home.AllowSubjectPatterns
+	not := func(f directory.FederatedCredential) bool {
+		return f.SubjectPattern != "" && !patterns || !f.Request.IsZero() && !s.associated(f.Request, now)
+	}
+	if !slices.ContainsFunc(list, not) {
 		return list
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(f directory.FederatedCredential) bool { return f.SubjectPattern != "" })
+	return without(list, not)
 }
 
 // HomeOf returns the tenant of an application or managed identity.
@@ -519,6 +527,13 @@ func (s *Snapshot) Dependents(key record.Key) []record.Key {
 			}
 		}
 		out = append(out, s.eligibleKeys(func(_ scope.Scope, role azurerbac.DefinitionID) bool { return role == id }, false)...)
+	case record.IdentityRequest:
+		id, _ := parseID[identityrequest.ID](p[0])
+		if r, ok := s.IdentityRequest(id); ok {
+			for _, f := range s.CredentialsBy(r) {
+				out = append(out, f.Key())
+			}
+		}
 	case record.RoleEligibility:
 		id, _ := parseID[azurerbac.EligibilityID](p[0])
 		for _, a := range s.ActivationsOf(id) {

@@ -7,7 +7,6 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
-	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
 // An Identity is a person who has just shown, or shown some time ago, who he is.
@@ -80,9 +79,13 @@ func (i *Issuer) admit(est *estate.Snapshot, p proof) (admitted, error) {
 	}
 	if f := p.client.foreign; f.Issuer != "" {
 		// A credential that was taken away ends here, however long it took to ask its
-		// issuer (FED-17).
-		if _, err := token.Match(f.Issuer, f.Subject, f.Audience, trusted(est, p.client.id)); err != nil {
-			return admitted{}, federatedRefusal(token.Unverified{Issuer: f.Issuer, Subject: f.Subject, Audience: f.Audience}, err)
+		// issuer (FED-17). What it is good for ends with it.
+		end, err := stillTrusted(est, p.client.id, f, i.now())
+		if err != nil {
+			return admitted{}, err
+		}
+		if !end.IsZero() && (a.until.IsZero() || end.Before(a.until)) {
+			a.until = end
 		}
 	}
 	if p.client.managed && !p.who.User.IsZero() {

@@ -25,7 +25,7 @@ type Foreign interface {
 // the last instant; here it is asked so that nobody's keys are fetched whom no
 // credential names.
 func (i *Issuer) federated(ctx context.Context, est *estate.Snapshot, c client, realm Realm, raw string, says token.Unverified) (token.Foreign, error) {
-	wants := trusted(est, c.id)
+	wants := wantsOf(est.TrustsOf(c.id, i.now()))
 	if len(wants) == 0 {
 		return token.Foreign{}, refuse(invalidClient, 70025, "The client '%s'(%s) has no configured federated identity credentials.", c.id, c.name)
 	}
@@ -76,13 +76,37 @@ func (i *Issuer) scruples(ctx context.Context, est *estate.Snapshot, c client, r
 	return i.once(ctx, i.machine(), f.Expires, "federated", digest("issuer", f.Issuer), digest("jti", id))
 }
 
-// trusted is what the federated credentials of a client say that count.
-func trusted(est *estate.Snapshot, id directory.AppID) []token.ForeignWant {
+// wantsOf is what federated credentials say a token must be.
+func wantsOf(creds []directory.FederatedCredential) []token.ForeignWant {
 	var wants []token.ForeignWant
-	for _, f := range est.TrustsOf(id) {
+	for _, f := range creds {
 		wants = append(wants, token.WantOf(f))
 	}
 	return wants
+}
+
+// stillTrusted returns when the last credential ends that trusts what a client has
+// shown, zero for never, or the refusal of one that none trusts at an instant.
+func stillTrusted(est *estate.Snapshot, id directory.AppID, f token.Foreign, now time.Time) (end time.Time, err error) {
+	creds := est.TrustsOf(id, now)
+	wants := wantsOf(creds)
+	first, err := token.Match(f.Issuer, f.Subject, f.Audience, wants)
+	if err != nil {
+		return time.Time{}, federatedRefusal(token.Unverified{Issuer: f.Issuer, Subject: f.Subject, Audience: f.Audience}, err)
+	}
+	for i, c := range creds[first:] {
+		if !wants[first+i].Compare(f.Issuer, f.Subject, f.Audience).Whole() {
+			continue
+		}
+		ends := est.TrustEnds(c)
+		if ends.IsZero() {
+			return time.Time{}, nil
+		}
+		if ends.After(end) {
+			end = ends
+		}
+	}
+	return end, nil
 }
 
 // foreignToken verifies a token with its issuer's keys.

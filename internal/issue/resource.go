@@ -43,7 +43,7 @@ var (
 )
 
 // exchangeAudience is the audience of federated credentials, as clients write it.
-const exchangeAudience = "api://AzureADTokenExchange"
+const exchangeAudience = directory.ExchangeAudience
 
 func app(s string) directory.AppID {
 	var id directory.AppID

@@ -4,6 +4,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
@@ -46,8 +47,9 @@ func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 		}
 	}
 	if prune {
+		asked := byRequest(est)
 		for rec := range est.Records() {
-			if !wanted[rec.Key()] && !isRead(est, rec) && !byUse(rec, wanted) {
+			if !wanted[rec.Key()] && !isRead(est, rec) && !byUse(rec, wanted) && !asked[rec.Key()] {
 				gone = append(gone, Change{Key: rec.Key(), Before: rec})
 			}
 		}
@@ -55,8 +57,14 @@ func Diff(est *estate.Snapshot, records []record.Record, prune bool) []Change {
 	return append(changes, gone...)
 }
 
-// withFound fills in what a house knows of a cluster or a user and a file leaves out.
+// withFound fills in what a house knows of a cluster or a user and a file leaves out,
+// and what has happened to a request for an identity since the file was written.
 func withFound(rec, before record.Record) record.Record {
+	if asked, ok := rec.(identityrequest.Request); ok {
+		if now, ok := before.(identityrequest.Request); ok && now.Continues(asked) {
+			return now
+		}
+	}
 	if u, ok := rec.(directory.User); ok {
 		if was, known := before.(directory.User); known && u.TokensValidFrom.Before(was.TokensValidFrom) {
 			u.TokensValidFrom = was.TokensValidFrom
@@ -92,16 +100,37 @@ func isRead(est *estate.Snapshot, rec record.Record) bool {
 }
 
 // byUse reports whether a record came about by people's activating what they are
-// eligible for, and asking for it: no file says that, and none takes it away. An
-// activation goes with its eligibility.
+// eligible for, and asking for it or for an identity: no file says that, and none
+// takes it away. An activation goes with its eligibility.
 func byUse(rec record.Record, wanted map[record.Key]bool) bool {
 	switch r := rec.(type) {
-	case azurerbac.Request:
+	case azurerbac.Request, identityrequest.Request:
 		return true
 	case azurerbac.Assignment:
 		return !r.Eligibility.IsZero() && wanted[azurerbac.Eligibility{ID: r.Eligibility}.Key()]
 	}
 	return false
+}
+
+// byRequest are the keys of what approved requests for identities made. It goes when
+// they are retired.
+func byRequest(est *estate.Snapshot) map[record.Key]bool {
+	keys := make(map[record.Key]bool)
+	for r := range est.IdentityRequests() {
+		if !r.Holds() {
+			continue
+		}
+		for _, f := range r.Credentials() {
+			keys[f.Key()] = true
+		}
+		for _, a := range r.Assigns() {
+			keys[a.Key()] = true
+		}
+		if m, ok := r.Makes(); ok {
+			keys[m.Key()] = true
+		}
+	}
+	return keys
 }
 
 // Ops returns the changes as the estate takes them.

@@ -18,7 +18,7 @@
 //	                          Cluster.adminGroups, DenyAssignment.principals and
 //	                          .excludePrincipals, RoleEligibility.principal,
 //	                          DirectoryRoleAssignment.principal,
-//	                          Ownership.owner
+//	                          Ownership.owner, IdentityRequest.requester
 //	DirectoryRoleAssignment.role  the name of a role of the directory
 //	Ownership.object          the name that only one application or principal has; so
 //	                          too DirectoryRoleAssignment.object
@@ -26,7 +26,8 @@
 //	                          so may RoleEligibility.id
 //	Group.members             a list of direct members, which become Membership records
 //	*.tenant                  a verified domain of the tenant
-//	KubeRole.cluster          the unique name of a cluster; so too KubeBinding.cluster
+//	KubeRole.cluster          the unique name of a cluster; so too KubeBinding.cluster,
+//	                          IdentityRequest.cluster
 //	                          and the annotation gatehouse.io/cluster
 //
 // Scopes may be written in any letter case. docs/guides/estate-format.md tells this

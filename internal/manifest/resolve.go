@@ -38,6 +38,7 @@ var principalFields = map[record.Kind][]string{
 	record.RoleManagementPolicy:    {"updatedBy"},
 	record.DirectoryRoleAssignment: {"principal"},
 	record.Ownership:               {"owner"},
+	record.IdentityRequest:         {"requester"},
 }
 
 // ofAzure are the kinds whose field role names a role of Azure.
@@ -62,7 +63,7 @@ func (l *loader) resolve(e entry) (n *node, extra []string, members []memberRef)
 			out.members[i].value = l.each(e, m, directoryRole)
 		case m.name == "object" && (e.kind == record.DirectoryRoleAssignment || e.kind == record.Ownership):
 			out.members[i].value = l.each(e, m, l.names.object)
-		case m.name == "cluster" && (e.kind == record.KubeRole || e.kind == record.KubeBinding):
+		case m.name == "cluster" && (e.kind == record.KubeRole || e.kind == record.KubeBinding || e.kind == record.IdentityRequest):
 			out.members[i].value = l.each(e, m, l.names.cluster)
 		default:
 			for _, field := range principalFields[e.kind] {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/manifest"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -73,7 +74,7 @@ func (m maker) object() resource.Properties {
 func (m maker) record(n int) record.Record {
 	tenant := id[directory.TenantID](1)
 	cluster := scope.MustParse("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/rg/providers/microsoft.containerservice/managedclusters/c1")
-	switch m.IntN(20) {
+	switch m.IntN(21) {
 	case 0:
 		return directory.User{ID: id[principal.ID](n), Tenant: tenant, UserPrincipalName: fmt.Sprintf("u%d@x.example", n), Mail: m.text(), Disabled: m.IntN(2) == 0,
 			TokensValidFrom: m.when(), Attributes: map[string][]string{"Set_" + m.text(): {m.text()}, m.text(): {}}}
@@ -134,6 +135,21 @@ func (m maker) record(n int) record.Record {
 			{ID: "Approval_EndUser_Assignment", Approval: &azurerbac.Approval{Required: true, Approvers: []azurerbac.Approver{{ID: id[principal.ID](n), Kind: principal.Group, Description: m.text()}}}},
 			{ID: "Notification_Admin_Admin_Eligibility", Level: "None", Recipients: m.texts()},
 		}}
+	case 20:
+		r := identityrequest.Request{ID: id[identityrequest.ID](n), Tenant: tenant, Requester: id[principal.ID](n), Cluster: cluster, Namespace: "shop", ServiceAccounts: []string{"web", "1"},
+			Identity: scope.MustParse("/subscriptions/30000000-0000-4000-8000-000000000001/resourcegroups/g/providers/microsoft.managedidentity/userassignedidentities/web"),
+			New:      identityrequest.New{Name: "Web", Location: m.text(), Roles: []identityrequest.Role{{Role: id[azurerbac.DefinitionID](n), Scope: cluster}}}}
+		at := time.Unix(m.Int64N(1<<32)+1, m.Int64N(1e9))
+		r, err := r.Ask(at, m.text())
+		if err != nil || m.IntN(2) == 0 {
+			return r
+		}
+		r, err = r.Approve(id[principal.ID](n+1), at.Add(time.Hour), m.text(), identityrequest.Given{Object: id[principal.ID](n), Client: id[directory.AppID](n), Issuer: m.text(),
+			NotAfter: at.Add(time.Duration(m.IntN(1e6)+1e5) * time.Second).UTC(), Assignments: []azurerbac.AssignmentID{id[azurerbac.AssignmentID](n)}})
+		if err != nil {
+			panic(err)
+		}
+		return r
 	case 11:
 		return kuberbac.Role{Cluster: cluster, Name: fmt.Sprintf("r%d", n), Labels: map[string]string{"a": "b", "c": ""},
 			Rules: []kuberbac.Rule{{Verbs: []string{"get", "*"}, APIGroups: []string{""}, Resources: []string{"pods", "*/log"}}, {Verbs: []string{"get"}, NonResourceURLs: []string{"/healthz/*"}}}}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/manifest/nearest"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -45,6 +46,7 @@ var schema = map[record.Kind]reflect.Type{
 	record.RoleManagementPolicy:    reflect.TypeFor[azurerbac.Policy](),
 	record.DirectoryRoleAssignment: reflect.TypeFor[directory.RoleAssignment](),
 	record.Ownership:               reflect.TypeFor[directory.Ownership](),
+	record.IdentityRequest:         reflect.TypeFor[identityrequest.Request](),
 }
 
 // check compares a node with the Go type that it will become and reports every

@@ -48,6 +48,7 @@ const (
 	DirectoryRoleAssignment Kind = "DirectoryRoleAssignment"
 	Ownership               Kind = "Ownership"
 	RoleManagementPolicy    Kind = "RoleManagementPolicy"
+	IdentityRequest         Kind = "IdentityRequest"
 )
 
 // Kinds lists every kind, each after the kinds that its records may refer to.
@@ -56,7 +57,7 @@ var Kinds = []Kind{
 	DirectoryRoleAssignment, Ownership,
 	ManagementGroup, Subscription, ResourceGroup, Cluster, Resource,
 	RoleDefinition, RoleManagementPolicy, RoleEligibility, RoleAssignment, RoleScheduleRequest, DenyAssignment, KubeRole, KubeBinding,
-	Rehearsal,
+	IdentityRequest, Rehearsal,
 }
 
 // A Key names one record. Its parts stay apart: they are compared one by one,

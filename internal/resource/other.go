@@ -3,6 +3,8 @@ package resource
 import (
 	"strings"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -47,6 +49,25 @@ func (o Other) Validate() error {
 		return record.Invalid("resource %q: the name %.80q is not that of its scope", o.Scope, o.Name)
 	}
 	return o.Tags.Validate()
+}
+
+// NamesIdentity reports whether the identity block of the resource names the
+// user-assigned managed identity at a place.
+func (o Other) NamesIdentity(at scope.Scope) bool {
+	var block struct {
+		Identity struct {
+			UserAssigned map[string]any `json:"userAssignedIdentities"`
+		} `json:"identity"`
+	}
+	if json.Unmarshal([]byte(o.More.String()), &block) != nil {
+		return false
+	}
+	for id := range block.Identity.UserAssigned {
+		if named, err := scope.Parse(id); err == nil && named == at {
+			return true
+		}
+	}
+	return false
 }
 
 // lower folds ASCII letters only, as scopes do.

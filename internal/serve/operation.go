@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -46,6 +47,7 @@ var typeOf = map[record.Kind]string{
 	record.RoleScheduleRequest:     "Microsoft.Authorization/roleAssignmentScheduleRequests",
 	record.RoleManagementPolicy:    "Microsoft.Authorization/roleManagementPolicies",
 	record.DirectoryRoleAssignment: "Microsoft.Directory/roleAssignments",
+	record.IdentityRequest:         "Microsoft.Gatehouse/identityRequests",
 }
 
 // Operations that are those of no kind of record.
@@ -124,6 +126,9 @@ func PlacesOf(est *estate.Snapshot, r record.Record) (string, []scope.Scope) {
 		at = r.Cluster
 	case kuberbac.Binding:
 		at = r.Cluster
+	case identityrequest.Request:
+		// Whoever may read the credentials of an identity may read why they are there.
+		return typeOf[record.ManagedIdentity] + "/federatedIdentityCredentials", []scope.Scope{r.Identity}
 	}
 	return typeOf[kind], []scope.Scope{at}
 }
@@ -164,6 +169,10 @@ func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
 			ops = append(ops, ToDelete(est, old)...)
 		}
 		return ops
+	case identityrequest.Request:
+		// Who writes the record says what others did: that is for those who rule the
+		// house. Everybody else asks and answers; see package api.
+		return historyOperations("write")
 	case resource.Cluster:
 		was, _ := old.(resource.Cluster)
 		if next.IssuerURL != "" && next.IssuerURL != was.IssuerURL {
@@ -213,6 +222,8 @@ func ToDelete(est *estate.Snapshot, r record.Record) []Operation {
 		return append(operations(est, r, "write", nil), operations(est, was, "delete", assignmentAttributes(est, condition.Resource, was))...)
 	case azurerbac.Request, azurerbac.Policy:
 		return operations(est, r, "write", nil)
+	case identityrequest.Request:
+		return historyOperations("delete")
 	case directory.Group:
 		return append(ops, toFill(est, r.ID)...)
 	case directory.Ownership:
@@ -227,6 +238,12 @@ func ToDelete(est *estate.Snapshot, r record.Record) []Operation {
 		}
 	}
 	return ops
+}
+
+// historyOperations are what it takes to change what is told of requests for
+// identities.
+func historyOperations(verb string) []Operation {
+	return []Operation{{Action: typeOf[record.IdentityRequest] + "/" + verb, At: scope.Root}}
 }
 
 // AttachIdentity is the operation that it takes to let a resource be a managed identity.

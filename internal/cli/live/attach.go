@@ -220,23 +220,16 @@ func findGroups(est *estate.Snapshot, names []string) ([]principal.ID, error) {
 
 // resourceGroup finds the resource group, or what it takes to make it.
 func (a *attaching) resourceGroup(est *estate.Snapshot) (resource.Group, directory.TenantID, []estate.Op, error) {
-	var found []resource.Group
-	var names []string
 	var subs []resource.Subscription
 	for rec := range est.Records() {
-		switch r := rec.(type) {
-		case resource.Subscription:
+		if r, ok := rec.(resource.Subscription); ok {
 			subs = append(subs, r)
-		case resource.Group:
-			names = append(names, groupLabel(r))
-			if strings.EqualFold(groupLabel(r), a.group) || r.Scope.String() == strings.ToLower(a.group) {
-				found = append(found, r)
-			}
 		}
 	}
+	found := findResourceGroups(est, a.group)
 	switch {
 	case len(found) > 1:
-		return resource.Group{}, directory.TenantID{}, nil, cli.Usage("%d resource groups are called %q: name one by its scope, such as %s", len(found), a.group, found[0].Scope)
+		return resource.Group{}, directory.TenantID{}, nil, severalGroups(a.group, found)
 	case len(found) == 1:
 		sub, _ := scope.Parse(subscriptionOf(found[0].Scope))
 		s, ok := est.Subscription(sub)
@@ -246,7 +239,7 @@ func (a *attaching) resourceGroup(est *estate.Snapshot) (resource.Group, directo
 		return found[0], s.Tenant, nil, nil
 	case !a.make || strings.HasPrefix(a.group, "/"):
 		hint := "make it with --make-resource-group"
-		if near := nearest.Names(a.group, slices.Values(names), 1); near != nil {
+		if near := nearest.Names(a.group, slices.Values(resourceGroupNames(est)), 1); near != nil {
 			hint = fmt.Sprintf("did you mean %q? Or %s", near[0], hint)
 		}
 		return resource.Group{}, directory.TenantID{}, nil, cli.Usage("there is no resource group %q: %s", a.group, hint)
@@ -289,6 +282,21 @@ func resourceGroupNames(est *estate.Snapshot) []string {
 		}
 	}
 	return names
+}
+
+// findResourceGroups returns the resource groups with a name or scope.
+func findResourceGroups(est *estate.Snapshot, name string) []resource.Group {
+	var found []resource.Group
+	for rec := range est.Records() {
+		if g, ok := rec.(resource.Group); ok && (strings.EqualFold(groupLabel(g), name) || g.Scope.String() == strings.ToLower(name)) {
+			found = append(found, g)
+		}
+	}
+	return found
+}
+
+func severalGroups(name string, found []resource.Group) error {
+	return cli.Usage("%d resource groups are called %q: name one by its scope, such as %s", len(found), name, found[0].Scope)
 }
 
 func groupLabel(g resource.Group) string {

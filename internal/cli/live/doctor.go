@@ -120,7 +120,7 @@ func lookInto(cmd *cobra.Command, env *cli.Env) (known, error) {
 	if err != nil {
 		return known{}, err
 	}
-	k := known{Estate: doctor.Estate{Snapshot: est}}
+	k := known{Estate: doctor.Estate{Snapshot: est, Now: env.Now()}}
 	r, ok := src.(*remote)
 	if !ok {
 		return k, nil

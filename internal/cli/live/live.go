@@ -27,7 +27,7 @@ import (
 // Commands are all commands of this package.
 func Commands() []cli.Command {
 	return []cli.Command{newUp, newServe, newWebhook, newMIC, newMigrate, newKubeconfig, newCredential, newLogin, newLogout, newDoctor, newCheck, newTrace, newTour,
-		newWhoAmI, newApp, newVault, newKeys, newAudit, newRehearse, newEnv, newShell, cli.Below("user", newSetPassword),
+		newWhoAmI, newApp, newIdentityRequest, newVault, newKeys, newAudit, newRehearse, newEnv, newShell, cli.Below("user", newSetPassword),
 		cli.Below("cluster", newAttach), cli.Below("cluster", newDetach), cli.Below("cluster", newClusterSet), cli.Below("cluster", newClusterDoctor)}
 }
 

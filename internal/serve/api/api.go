@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -153,6 +154,13 @@ func (d *Door) Handler() http.Handler {
 		"POST " + wire.PathExamine:            d.examine,
 		"GET " + wire.PathRehearsal:           d.rehearsal,
 		"POST " + wire.PathAccess:             userAccess,
+		"POST " + wire.PathIdentityRequests:   d.askIdentity,
+		"GET " + wire.PathIdentityRequests:    listIdentityRequests,
+		"GET " + wire.PathIdentityRequest:     showIdentityRequest,
+		"POST " + wire.PathApproveRequest:     d.approveIdentity,
+		"POST " + wire.PathRefuseRequest:      d.refuseIdentity,
+		"POST " + wire.PathWithdrawRequest:    d.withdrawIdentity,
+		"POST " + wire.PathRetireRequest:      d.retireIdentity,
 	} {
 		mux.Handle(pattern, d.handle(h))
 	}
@@ -224,6 +232,9 @@ func explain(err error) error {
 		{estate.ErrLastAdmin, http.StatusConflict, "LastGlobalAdministrator", "; give somebody else the role first"},
 		{estate.ErrUnknown, http.StatusBadRequest, "UnknownReference", ""},
 		{store.ErrNoRehearsal, http.StatusForbidden, "RehearsalNotAllowed", ": start it with --rehearsal to turn knobs on; never where others rely on it"},
+		{identityrequest.ErrStatus, http.StatusConflict, "IdentityRequestStatus", ""},
+		{identityrequest.ErrOwn, http.StatusForbidden, "OwnIdentityRequest", ""},
+		{identityrequest.ErrWider, http.StatusBadRequest, "WiderThanAsked", "; approve it as it is, for less, or let it be asked again"},
 		{store.ErrTampered, http.StatusInternalServerError, "AuditTampered", ""},
 	} {
 		if errors.Is(err, e.is) {
@@ -298,6 +309,10 @@ func (s *session) need(action string, at scope.Scope, attr serve.Attributes) err
 	if attr != nil {
 		which = "does not have authorization or an ABAC condition not fulfilled"
 	}
+	return s.refused(action, at.String(), which)
+}
+
+func (s *session) refused(action, at, which string) error {
 	return serve.Refuse(http.StatusForbidden, "AuthorizationFailed", fmt.Sprintf(
 		"The client '%s' with object id '%s' %s to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
 		s.caller.Name, s.caller.ID, which, action, at))

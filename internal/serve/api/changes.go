@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -46,47 +47,59 @@ func (d *Door) changes(w http.ResponseWriter, r *http.Request, s *session) error
 		c.Ops = append(c.Ops, ops...)
 	}
 	c.Ops = once(c.Ops)
-	// Another change may come first, and be the one that takes the caller's right.
+	if in.IfRevision != 0 {
+		if err := d.unchanged(&c, in.IfRevision); err != nil {
+			return err
+		}
+	}
+	rev, err := d.commit(r.Context(), s, c, func(again *session) error {
+		for i, op := range in.Ops {
+			if _, err := again.authorise(op, again.gone(in.Ops)); err != nil {
+				return fmt.Errorf("op %d: %w", i, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return serve.JSON(w, http.StatusOK, wire.Changed{Revision: rev})
+}
+
+// commit makes a change that the caller may make, with what goes with it. Another
+// change may come first, and be the one that takes the caller's right; then it is
+// asked again whether he may.
+func (d *Door) commit(ctx context.Context, s *session, c store.Change, may func(*session) error) (int64, error) {
 	c.Check = func(now *estate.Snapshot) error {
 		if now.Revision() == s.est.Revision() {
 			return nil
 		}
 		again := *s
 		again.est = now
-		for i, op := range in.Ops {
-			if _, err := again.authorise(op, again.gone(in.Ops)); err != nil {
-				return fmt.Errorf("op %d: %w", i, err)
-			}
+		if err := may(&again); err != nil {
+			return err
 		}
-		ending, err := issue.Ending(r.Context(), d.conf.State, now, c.Ops)
+		ending, err := issue.Ending(ctx, d.conf.State, now, c.Ops)
 		if err == nil && !reflect.DeepEqual(ending, c.Private) {
 			err = fmt.Errorf("a credential came or went meanwhile: %w", store.ErrConflict)
 		}
 		return err
 	}
 	if err := notMirrored(s.est, c.Ops); err != nil {
-		return err
+		return 0, err
 	}
 	if err := d.checkIssuers(c.Ops); err != nil {
-		return err
+		return 0, err
 	}
 	var err error
-	if c.Private, err = issue.Ending(r.Context(), d.conf.State, s.est, c.Ops); err != nil {
-		return err
+	if c.Private, err = issue.Ending(ctx, d.conf.State, s.est, c.Ops); err != nil {
+		return 0, err
 	}
-	if in.IfRevision != 0 {
-		if err := d.unchanged(&c, in.IfRevision); err != nil {
-			return err
-		}
+	rev, err := d.conf.State.Commit(ctx, c)
+	if err == nil && turnsKnobs(c.Ops) {
+		d.conf.KnobsTurned(ctx)
 	}
-	rev, err := d.conf.State.Commit(r.Context(), c)
-	if err != nil {
-		return err
-	}
-	if turnsKnobs(c.Ops) {
-		d.conf.KnobsTurned(r.Context())
-	}
-	return serve.JSON(w, http.StatusOK, wire.Changed{Revision: rev})
+	return rev, err
 }
 
 // checkIssuers refuses credentials of issuers that the house would not ask.
@@ -158,6 +171,11 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.write(next)
+}
+
+// write returns what putting a record comes to, if the caller may do it.
+func (s *session) write(next record.Record) ([]estate.Op, error) {
 	old, _ := s.est.Get(next.Key())
 	if u, ok := next.(directory.User); ok {
 		was, _ := old.(directory.User)
@@ -179,6 +197,7 @@ func (s *session) put(p *wire.Record) ([]estate.Op, error) {
 	case azurerbac.Assignment:
 		next = s.stamp(r, old)
 	case resource.Cluster:
+		var err error
 		if next, err = found(r, old); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/directoryrole"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/identityrequest"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -68,6 +69,8 @@ func nameOf(est *estate.Snapshot, rec record.Record) string {
 		return string(r.Type) + " " + role(r.Role) + " at " + r.Scope.String() + " for " + who(r.Principal)
 	case azurerbac.Policy:
 		return role(r.Role) + " at " + r.Scope.String()
+	case identityrequest.Request:
+		return r.Identity.Name() + " for " + inNamespace(r.Namespace, r.Cluster.Name())
 	case azurerbac.DenyAssignment:
 		return r.Name
 	case kuberbac.Role:

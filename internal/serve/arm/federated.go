@@ -122,6 +122,11 @@ func putFederated(s *session, r *request) (answer, error) {
 	if exists {
 		before, next.Name = old, old.Name
 	}
+	if !old.Request.IsZero() {
+		// To write it would give it an end that nobody approved: none.
+		return answer{}, serve.Refuse(http.StatusConflict, "Conflict", fmt.Sprintf(
+			"The Federated Identity Credential '%s' was made by the request for an identity '%s' and is not changed. Delete it, or retire the request.", old.Name, old.Request))
+	}
 	if err := s.need(serve.ToPut(s.est, before, next)...); err != nil {
 		return answer{}, err
 	}

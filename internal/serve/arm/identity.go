@@ -5,12 +5,9 @@ import (
 	"net/http"
 	"reflect"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
-	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
@@ -234,7 +231,7 @@ func listIdentityUsers(s *session, r *request) (answer, error) {
 		rows = append(rows, row{at.String(), userBody{s.idOf(at, name), name, typ, group.Name, in.Name(), sub.DisplayName}})
 	}
 	for o := range s.est.Resources() {
-		if namesIdentity(o, r.at) {
+		if o.NamesIdentity(r.at) {
 			add(o.Scope, o.Name, o.Type)
 		}
 	}
@@ -244,24 +241,6 @@ func listIdentityUsers(s *session, r *request) (answer, error) {
 		}
 	}
 	return s.page(r, rows)
-}
-
-// namesIdentity reports whether the identity block of a resource names an identity.
-func namesIdentity(o resource.Other, at scope.Scope) bool {
-	var block struct {
-		Identity struct {
-			UserAssigned map[string]any `json:"userAssignedIdentities"`
-		} `json:"identity"`
-	}
-	if json.Unmarshal([]byte(o.More.String()), &block) != nil {
-		return false
-	}
-	for id := range block.Identity.UserAssigned {
-		if named, err := scope.Parse(id); err == nil && named == at {
-			return true
-		}
-	}
-	return false
 }
 
 // getSystemIdentity shows the identity that a resource has of itself. Whoever may

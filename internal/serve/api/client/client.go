@@ -74,15 +74,20 @@ func (c *Client) Estate(ctx context.Context, kinds ...record.Kind) (out wire.Est
 // Commit makes changes, all or none, and returns the revision that shows them.
 func (c *Client) Commit(ctx context.Context, changes wire.Changes) (int64, error) {
 	var out wire.Changed
-	err := c.do(ctx, http.MethodPost, wire.PathChanges, nil, changes, &out)
-	if _, refused := errors.AsType[*Error](err); err != nil && !refused && !errors.Is(err, ErrSilent) {
-		return 0, fmt.Errorf("%w; it is not known whether the change was made: look for it with gatehouse audit", err)
-	}
-	if err != nil {
+	if err := c.change(ctx, wire.PathChanges, changes, &out); err != nil {
 		return 0, err
 	}
 	c.AtLeast = max(c.AtLeast, out.Revision)
 	return out.Revision, nil
+}
+
+// change posts what changes something, and says so when it is not known whether it did.
+func (c *Client) change(ctx context.Context, path string, in, out any) error {
+	err := c.do(ctx, http.MethodPost, path, nil, in, out)
+	if _, refused := errors.AsType[*Error](err); err != nil && !refused && !errors.Is(err, ErrSilent) {
+		return fmt.Errorf("%w; it is not known whether the change was made: look for it with gatehouse audit", err)
+	}
+	return err
 }
 
 // CanI returns the decision on a question.

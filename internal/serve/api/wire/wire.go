@@ -37,6 +37,13 @@ const (
 	PathRehearsal          = "/gatehouse/v1/rehearsal"
 	PathIdentitySessions   = "/gatehouse/v1/identity-sessions"
 	PathEndIdentitySession = "/gatehouse/v1/identity-sessions/end"
+
+	PathIdentityRequests = "/gatehouse/v1/identity-requests"
+	PathIdentityRequest  = "/gatehouse/v1/identity-requests/{id}"
+	PathApproveRequest   = "/gatehouse/v1/identity-requests/{id}/approve"
+	PathRefuseRequest    = "/gatehouse/v1/identity-requests/{id}/refuse"
+	PathWithdrawRequest  = "/gatehouse/v1/identity-requests/{id}/withdraw"
+	PathRetireRequest    = "/gatehouse/v1/identity-requests/{id}/retire"
 )
 
 // Error is the body of every answer that is none.
