@@ -60,17 +60,14 @@ func newStage(t testing.TB) stage {
 		}
 		t.Skip(why)
 	}
+	sweep()
 	p := plane.Start(t, plane.Options{Records: []record.Record{kubelet, blue, green, red, operates(1, blue), operates(2, green)}})
 	p.Change(func(c *resource.Cluster) {
 		c.KubeletIdentity = resource.IdentityRef{Resource: kubelet.Resource, Object: kubelet.ID}
 	})
 	s := stage{Plane: p, core: coreOf(t, p.Kubeconfig(p.Token())), nodes: new(atomic.Int64), server: host(t, p.Cluster().Endpoint), house: host(t, p.House.Authority())}
 	s.create(kinds())
-	rbac, err := os.ReadFile("../../deploy/kustomize/node/rbac.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.create(string(rbac))
+	s.create(rights(t))
 	for _, ns := range []string{"shop", "other"} {
 		s.Must("", "create", "namespace", ns)
 	}

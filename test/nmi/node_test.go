@@ -66,7 +66,7 @@ type node struct {
 func (s stage) node() *node {
 	s.T.Helper()
 	i := s.nodes.Add(1)
-	n := &node{stage: s, name: fmt.Sprintf("node-%d", i), ns: fmt.Sprintf("gn%d-%d", os.Getpid()%10000, i), dir: s.T.TempDir(), pods: new(atomic.Int64), net: i}
+	n := &node{stage: s, name: fmt.Sprintf("node-%d", i), ns: fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), i), dir: s.T.TempDir(), pods: new(atomic.Int64), net: i}
 	namespace(s.T, n.ns)
 	ip(s.T, "-n "+n.ns+" link set lo up")
 	in(s.T, n.ns, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
