@@ -29,6 +29,8 @@ type Node struct {
 	*plane.Plane
 	// Uplink is between kubelet and the API server.
 	Uplink *Uplink
+	// Runtime is containerd.
+	Kubelet, Runtime *Program
 }
 
 // Start returns a node that is ready for pods. A machine has one, so a package has
@@ -47,7 +49,7 @@ func Start(t *testing.T, opt plane.Options) *Node {
 	n.startRuntime()
 	n.service()
 	n.join()
-	n.startKubelet()
+	n.Kubelet = n.startKubelet()
 	n.Until("the node is ready", n.Ready)
 	return n
 }
@@ -74,28 +76,19 @@ func (n *Node) In(t *testing.T) *Node {
 
 // A Program is one of the machine that runs until the test ends.
 type Program struct {
-	cmd   *exec.Cmd
-	log   string
-	ended chan struct{}
+	path, log string
+	args      []string
+	cmd       *exec.Cmd
+	ended     chan struct{}
 }
 
 // Program starts one. Its log is in the folder of the test.
 func (n *Node) Program(name string, path string, args ...string) *Program {
 	n.T.Helper()
-	p := &Program{cmd: exec.Command(path, args...), log: filepath.Join(n.Dir, name+".log"), ended: make(chan struct{})}
-	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
+	p := &Program{path: path, args: args, log: filepath.Join(n.Dir, name+".log")}
+	if err := p.Start(); err != nil {
 		n.T.Fatal(err)
 	}
-	defer out.Close()
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	if err := p.cmd.Start(); err != nil {
-		n.T.Fatal(err)
-	}
-	go func() {
-		p.cmd.Wait()
-		close(p.ended)
-	}()
 	n.T.Cleanup(func() {
 		p.stop()
 		if n.T.Failed() {
@@ -105,18 +98,42 @@ func (n *Node) Program(name string, path string, args ...string) *Program {
 	return p
 }
 
+// Start starts it, or starts it again after Kill, as an init system does.
+func (p *Program) Start() error {
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd, ended := exec.Command(p.path, p.args...), make(chan struct{})
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd, p.ended = cmd, ended
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	return nil
+}
+
+// Signal sends it a signal.
+func (p *Program) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Kill ends it without a warning.
+func (p *Program) Kill() {
+	p.cmd.Process.Kill()
+	<-p.ended
+}
+
 func (p *Program) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
 	case <-time.After(10 * time.Second):
-		p.kill()
+		p.Kill()
 	}
-}
-
-func (p *Program) kill() {
-	p.cmd.Process.Kill()
-	<-p.ended
 }
 
 func (p *Program) tail() string {
@@ -164,11 +181,11 @@ default_runtime_name = "runc"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 `)
-	containerd := n.Program("containerd", "containerd", "--config", conf)
+	n.Runtime = n.Program("containerd", "containerd", "--config", conf)
 	var out []byte
 	n.Until("containerd takes the image", func() bool {
 		select {
-		case <-containerd.ended:
+		case <-n.Runtime.ended:
 			n.T.Fatal("containerd has ended")
 		default:
 		}
@@ -271,7 +288,7 @@ nodeStatusUpdateFrequency: 2s
 `)
 }
 
-func (n *Node) startKubelet() {
+func (n *Node) startKubelet() *Program {
 	n.T.Helper()
 	// It pulls from registries of the house as its machine.
 	own := filepath.Join(n.Dir, "kubelet-bin")
@@ -287,7 +304,7 @@ providers:
     defaultCacheDuration: 10m
     args: [credential-provider, --house=%s, --house-ca=%s]
 `, agentProgram, n.House.Authority(), n.Write("house-ca.crt", string(n.CA()))))
-	n.Program("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
+	return n.Program("kubelet", n.Kube, "kubelet", "--config", filepath.Join(n.Dir, "kubelet.yaml"), "--kubeconfig", filepath.Join(n.Dir, "kubelet.kubeconfig"),
 		"--hostname-override", Name, "--node-ip", Gateway, "--image-credential-provider-bin-dir", own, "--image-credential-provider-config", pulls)
 }
 
@@ -456,6 +473,29 @@ func (n *Node) APIServer() *os.Process {
 		n.T.Fatal(err)
 	}
 	return p
+}
+
+// Agent is the process of the node agent, which kubelet started.
+func (n *Node) Agent() *os.Process {
+	n.T.Helper()
+	found, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, at := range found {
+		text, err := os.ReadFile(at)
+		if err != nil || !strings.HasPrefix(string(text), "/"+agentProgram+"\x00nmi\x00") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(at)))
+		if err != nil {
+			n.T.Fatal(err)
+		}
+		p, err := os.FindProcess(pid)
+		if err != nil {
+			n.T.Fatal(err)
+		}
+		return p
+	}
+	n.T.Fatal("no node agent runs")
+	return nil
 }
 
 // Resident is how much memory the programs of the machine hold together, in bytes:

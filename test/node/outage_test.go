@@ -1,7 +1,11 @@
 package node_test
 
 import (
+	"net"
+	"net/http"
+	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -73,4 +77,82 @@ func houseAway(t *testing.T, n *node.Node) {
 	asks(n, pod, "secret?name=mine", mine())
 	asks(n, pod, "fresh?name=mine", mine())
 	recovers(n, pod, "after-house")
+}
+
+// A cloud is the metadata service of the machine's owner, which no pod must reach.
+func newCloud(n *node.Node) *atomic.Int64 {
+	n.T.Helper()
+	if out, err := exec.CommandContext(n.T.Context(), "ip", "address", "replace", "169.254.169.254/32", "dev", "lo").CombinedOutput(); err != nil {
+		n.T.Fatalf("ip: %v: %s", err, out)
+	}
+	l, err := net.Listen("tcp", "169.254.169.254:80")
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	hits := new(atomic.Int64)
+	srv := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) })}
+	go srv.Serve(l)
+	n.T.Cleanup(func() { srv.Close() })
+	return hits
+}
+
+// agentAway: the node agent is killed and, while kubelet does not start it again, the
+// rules that it left refuse. PI-12.
+func agentAway(t *testing.T, n *node.Node) {
+	labels := map[string]string{"aadpodidbinding": "web"}
+	pod := n.Run("shop", "lasting-3", node.Spec{Labels: labels, Env: inVault})
+	asks(n, pod, "managed?name=mine", mine())
+	newcomer := n.Run("shop", "newcomer", node.Spec{Labels: labels, Env: inVault})
+	hits := newCloud(n)
+
+	n.Kubelet.Signal(syscall.SIGSTOP)
+	defer n.Kubelet.Signal(syscall.SIGCONT)
+	n.Agent().Kill()
+	n.Until("the agent has ended", func() bool {
+		c, err := net.DialTimeout("tcp", "169.254.25.79:2579", time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	asks(n, pod, "managed?name=mine", mine()) // by the token that it has
+	asks(n, newcomer, "managed?name=mine", "no answer")
+	asks(n, newcomer, "managed?name=mine&client="+web.ClientID.String(), "no answer")
+	if hits.Load() != 0 {
+		t.Errorf("pods reached the metadata service of the machine's owner %d times", hits.Load())
+	}
+	res, err := http.Get("http://169.254.169.254/")
+	if err != nil || hits.Load() != 1 {
+		t.Fatalf("it is not there for the machine itself: %v", err)
+	}
+	res.Body.Close()
+
+	begin := time.Now()
+	n.Kubelet.Signal(syscall.SIGCONT)
+	n.Until("the newcomer has its identity", func() bool {
+		got, err := newcomer.Ask(t.Context(), "managed?name=mine")
+		return err == nil && got == mine()
+	})
+	t.Logf("after %.1f s", time.Since(begin).Seconds())
+	lasts(n, pod)
+	lasts(n, newcomer)
+	if hits.Load() != 1 {
+		t.Errorf("pods reached the metadata service of the machine's owner %d times", hits.Load()-1)
+	}
+}
+
+// programAway: kubelet or containerd is killed, and started again as an init system
+// does. Pods and their identities are not concerned.
+func programAway(of func(*node.Node) *node.Program, name string) func(*testing.T, *node.Node) {
+	return func(t *testing.T, n *node.Node) {
+		pod := n.Run("shop", "with-"+name, node.Spec{Account: "web", Identity: true, Labels: map[string]string{"aadpodidbinding": "web"}, Env: inVault})
+		asks(n, pod, "secret?name=mine", mine())
+		of(n).Kill()
+		asks(n, pod, "fresh?name=mine", mine())
+		asks(n, pod, "managed?name=mine", mine())
+		if err := of(n).Start(); err != nil {
+			t.Fatal(err)
+		}
+		recovers(n, pod, "after-"+name)
+	}
 }

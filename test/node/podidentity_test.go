@@ -110,3 +110,24 @@ spec: {azureIdentity: web, selector: web}
 		asks(n, unbound, "managed?name=mine&client="+web.ClientID.String(), "refused: 4")
 	})
 }
+
+// installed: the chart, as its own API server and its own node take it.
+func installed(t *testing.T, n *node.Node) {
+	render := func(nmi bool) string {
+		t.Helper()
+		text, err := plane.Render(t, "../../deploy/helm/gatehouse-node", "kube-system", map[string]any{
+			"house": map[string]any{"url": n.House.Authority(), "ca": string(n.CA())}, "nmi": map[string]any{"enabled": nmi},
+			"csi": map[string]any{"enabled": true, "hostFolder": "/run/gatehouse-csi"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	n.Must(render(true), "apply", "--dry-run=server", "-f", "-")
+	n.Must(render(false), "apply", "-f", "-")
+	n.Schedule("kube-system")
+	n.Until("the provider of vaults listens", func() bool {
+		at, err := os.Stat("/run/gatehouse-csi/azure.sock")
+		return err == nil && at.Mode().Type() == os.ModeSocket && plane.Get[appsv1.DaemonSet](n.Plane, "-n", "kube-system", "daemonset", "gatehouse-csi").Status.NumberReady == 1
+	})
+}

@@ -106,7 +106,7 @@ func (s *SecretsStore) StartProvider() {
 }
 
 // KillProvider ends the provider as a crash does.
-func (s *SecretsStore) KillProvider() { s.provider.kill() }
+func (s *SecretsStore) KillProvider() { s.provider.Kill() }
 
 // StartDriver starts the driver, or starts it again after KillDriver.
 func (s *SecretsStore) StartDriver() {
@@ -115,7 +115,7 @@ func (s *SecretsStore) StartDriver() {
 }
 
 // KillDriver ends the driver as a crash does.
-func (s *SecretsStore) KillDriver() { s.driver.kill() }
+func (s *SecretsStore) KillDriver() { s.driver.Kill() }
 
 // CutHouse keeps the provider, and nobody else, from the house, until MendHouse.
 func (s *SecretsStore) CutHouse() {
