@@ -46,7 +46,7 @@ are eligible for Azure Kubernetes Service RBAC Cluster Admin.`,
 // the beginning of a finding about it. What a cluster is that nobody has read is not
 // evaluated.
 func (l *look) bindings(f func(Finding, resource.Cluster, kuberbac.Binding)) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		if l.est.KubeUnread(c.Scope) {
 			l.unseen(onCluster(c, "nobody has read its own bindings"))
 			continue

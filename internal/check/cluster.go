@@ -14,7 +14,7 @@ var clusterRules = []Rule{
 		Explain: `Without Entra sign-in everybody uses certificates of local accounts: nobody can tell who
 did what, and who leaves keeps his access until the certificates are rotated.`,
 		look: func(l *look) {
-			for c := range l.est.Clusters() {
+			for _, c := range l.shared.clusters {
 				if !c.EntraSignIn {
 					f := onCluster(c, "it takes no tokens of Entra ID")
 					f.Fix = setCluster(c, func(c *resource.Cluster) { c.EntraSignIn = true }, []string{"--enable-aad"})
@@ -29,7 +29,7 @@ did what, and who leaves keeps his access until the certificates are rotated.`,
 		Explain: `The integration that AKS had first needs a server application with a secret that somebody has
 to keep and renew. The managed integration needs none. One update migrates the cluster.`,
 		look: func(l *look) {
-			for c := range l.est.Clusters() {
+			for _, c := range l.shared.clusters {
 				if !c.LegacySignIn.IsZero() {
 					f := onCluster(c, "it uses the legacy integration, with a server application and its secret")
 					f.Fix = setCluster(c, func(c *resource.Cluster) { c.LegacySignIn = resource.LegacySignIn{} }, []string{"--enable-aad"})
@@ -46,7 +46,7 @@ one place with access to everything else. Kubernetes RBAC goes on counting besid
 documents do not agree here: ` + identityOverview + `, section 5, prefers Kubernetes RBAC
 for fine-grained access. Accept the finding if that is your way.`,
 		look: func(l *look) {
-			for c := range l.est.Clusters() {
+			for _, c := range l.shared.clusters {
 				if c.EntraSignIn && !c.AzureRBAC {
 					f := onCluster(c, "Azure RBAC for Kubernetes is off")
 					f.Fix = setCluster(c, func(c *resource.Cluster) { c.AzureRBAC, c.LegacySignIn = true, resource.LegacySignIn{} }, []string{"--enable-azure-rbac"}, "--azure-rbac")
@@ -76,7 +76,7 @@ empty, the certificate of a local administrator is the only way in when somethin
 		Explain: `Without OIDC issuer and workload identity, pods that need something in Azure get secrets, or
 the identity of their node.`,
 		look: func(l *look) {
-			for c := range l.est.Clusters() {
+			for _, c := range l.shared.clusters {
 				if !c.Attached && !c.WorkloadIdentity {
 					f := onCluster(c, "workload identity is off")
 					f.Fix = setCluster(c, func(c *resource.Cluster) { c.OIDCIssuer, c.WorkloadIdentity = true, true }, []string{"--enable-oidc-issuer", "--enable-workload-identity"})
@@ -90,7 +90,7 @@ the identity of their node.`,
 // localAccounts says nothing about a cluster without Entra sign-in, whose only
 // accounts they are.
 func localAccounts(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		switch {
 		case c.DisableLocalAccounts || !c.EntraSignIn:
 		case c.Attached:
@@ -108,7 +108,7 @@ func disableLocal(c resource.Cluster) Fix {
 }
 
 func adminGroup(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		if c.EntraSignIn && len(c.AdminGroups) == 0 && !c.AzureRBAC {
 			f := onCluster(c, "it has no admin group, and Azure RBAC is off")
 			f.Fix = setCluster(c, nil, []string{"--aad-admin-group-object-ids", "GROUP_ID"}, "--admin-group", "GROUP")

@@ -52,7 +52,7 @@ somebody else's. Whoever has the keys of that issuer has the identity. Accept it
 that are not in the estate.`,
 		look: func(l *look) {
 			issuers := make(map[string]bool)
-			for c := range l.est.Clusters() {
+			for _, c := range l.shared.clusters {
 				issuers[c.IssuerURL] = true
 			}
 			l.credentials(func(f Finding, i doctor.Identity, c directory.FederatedCredential) {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/doctor"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/inject"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -50,7 +52,7 @@ Left out are those who administer the cluster.`,
 const listAdmin = "Microsoft.ContainerService/managedClusters/listClusterAdminCredential/action"
 
 func localAdminEscalation(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		if c.DisableLocalAccounts || !c.EntraSignIn || c.Attached {
 			continue
 		}
@@ -135,9 +137,7 @@ func identityEscalation(l *look) {
 				if what := l.lacks(id, m.ID); what != "" {
 					seen[id] = true
 					f.Evidence = append(f.Evidence, h)
-					if lacks == "" {
-						lacks = what
-					}
+					lacks = cmp.Or(lacks, what)
 				}
 			}
 		}
@@ -152,12 +152,7 @@ func identityEscalation(l *look) {
 // attaches reports whether a principal is the control plane of a cluster that uses an
 // identity, and so must be able to attach it to nodes.
 func (l *look) attaches(id principal.ID, m directory.ManagedIdentity) bool {
-	for c := range l.est.Clusters() {
-		if c.Identity.Object == id && c.UsesIdentity(m.ID) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.shared.planes[id], func(c resource.Cluster) bool { return c.UsesIdentity(m.ID) })
 }
 
 // revoke takes away the role assignments and bindings by which something is held.
@@ -200,7 +195,7 @@ func podEscalation(l *look) {
 		f := Finding{About: holderKey(w.identity), Name: w.identity.String(), Cluster: w.cluster.Scope}
 		switch {
 		case w.namespace == "":
-			f.What = "which namespaces of cluster " + w.cluster.Name + " its pattern or binding reaches is not known, and so who may run pods there"
+			f.What = "which namespaces of cluster " + w.cluster.Name + " its pattern or identity binding reaches is not known, and so who may run pods there"
 			l.unseen(f)
 			continue
 		case l.est.KubeUnread(w.cluster.Scope):
@@ -208,26 +203,19 @@ func podEscalation(l *look) {
 			l.unseen(f)
 			continue
 		}
-		seen := make(map[holderID]bool)
 		lacks := ""
-		for _, a := range makers {
-			a.Verb, a.Namespace = "create", w.namespace
-			for _, h := range l.who(decide.Request{Scope: w.cluster.Scope, Kube: a, Now: l.Now}) {
-				key := holderID{h.Principal.ID, h.Subject}
-				if id := h.Principal.ID; seen[key] || id == w.identity.Object || ofKubernetes(h.Subject) || !id.IsZero() && l.administers(id, w.cluster) {
-					continue
-				}
-				what := l.first(w.identity.Object)
-				if !h.Principal.ID.IsZero() {
-					what = l.lacks(h.Principal.ID, w.identity.Object)
-				}
-				if what != "" {
-					seen[key] = true
-					f.Evidence = append(f.Evidence, h)
-					if lacks == "" {
-						lacks = what
-					}
-				}
+		for _, h := range l.runners(w.cluster, w.namespace) {
+			what := ""
+			switch id := h.Principal.ID; {
+			case id == w.identity.Object:
+			case id.IsZero():
+				what = l.first(w.identity.Object)
+			default:
+				what = l.lacks(id, w.identity.Object)
+			}
+			if what != "" {
+				f.Evidence = append(f.Evidence, h)
+				lacks = cmp.Or(lacks, what)
 			}
 		}
 		if n := len(f.Evidence); n > 0 {
@@ -236,6 +224,32 @@ func podEscalation(l *look) {
 			l.wrong(f)
 		}
 	}
+}
+
+// runners are those who may make pods of a namespace, or tokens of its service
+// accounts, and do not administer the cluster, in the order of makers.
+func (l *look) runners(c resource.Cluster, namespace string) []decide.Holder {
+	at := reach{c.Scope, namespace}
+	if known, ok := l.shared.runners[at]; ok {
+		return known
+	}
+	var all []decide.Holder
+	seen := make(map[holderID]bool)
+	for _, a := range makers {
+		a.Verb, a.Namespace = "create", namespace
+		for _, h := range decide.WhoCan(l.est, decide.Request{Scope: c.Scope, Kube: a, Now: l.Now}) {
+			key := holderID{h.Principal.ID, h.Subject}
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			if id := h.Principal.ID; !ofKubernetes(h.Subject) && (id.IsZero() || !l.administers(id, c)) {
+				all = append(all, h)
+			}
+		}
+	}
+	l.shared.runners[at] = all
+	return all
 }
 
 type holderID struct {
@@ -280,10 +294,34 @@ func (l *look) ways() []way {
 				add(c, account.Namespace)
 			}
 		}
-		for c := range l.est.Clusters() {
+		for _, c := range l.shared.clusters {
 			if slices.ContainsFunc(c.IdentityBindings, func(b resource.IdentityBinding) bool { return b.Identity.Object == i.Object }) {
-				add(c, "")
+				for _, namespace := range l.entitled(c, i) {
+					add(c, namespace)
+				}
 			}
+		}
+	}
+	return all
+}
+
+// entitled are the namespaces of the service accounts that Kubernetes RBAC lets use an
+// identity by a binding of their cluster; "" if that may be those of any.
+func (l *look) entitled(c resource.Cluster, i doctor.Identity) []string {
+	if l.est.KubeUnread(c.Scope) {
+		return []string{""}
+	}
+	var all []string
+	use := kuberbac.Attributes{Verb: inject.UseIdentityVerb, APIGroup: inject.UseIdentityGroup, Resource: i.Client.String()}
+	for _, h := range l.who(decide.Request{Scope: c.Scope, Kube: use, Only: decide.Kubernetes, Now: l.Now}) {
+		rest, one := strings.CutPrefix(h.Subject.Name, kuberbac.AllServiceAccounts+":")
+		switch s := h.Subject; {
+		case s.Kind == kuberbac.ServiceAccount:
+			all = append(all, s.Namespace)
+		case s.Kind == kuberbac.Group && one:
+			all = append(all, rest)
+		case s.Kind == kuberbac.Group && (s.Name == kuberbac.AllServiceAccounts || s.Name == kuberbac.AllAuthenticated):
+			all = append(all, "")
 		}
 	}
 	return all

@@ -24,7 +24,7 @@ var identityRules = []Rule{
 		Explain: `A service principal has a secret, which stands in the cluster, is to be renewed by hand, and
 works for whoever has it. A managed identity has none.`,
 		look: func(l *look) {
-			for c := range l.est.Clusters() {
+			for _, c := range l.shared.clusters {
 				if c.Identity.Type == resource.ServicePrincipal {
 					f := onCluster(c, "its control plane is the service principal of application %s", c.Identity.Application)
 					f.Fix = setCluster(c, nil, []string{"--enable-managed-identity"})
@@ -39,7 +39,7 @@ works for whoever has it. A managed identity has none.`,
 		Explain: `What the cluster needs at a private DNS zone, a subnet or a route table has to be given before the
 cluster is there. A user-assigned identity can be given it, and survives the cluster.`,
 		look: func(l *look) {
-			for c := range l.est.Clusters() {
+			for _, c := range l.shared.clusters {
 				if c.Identity.Type == resource.SystemAssigned {
 					f := onCluster(c, "its control plane has a system-assigned identity")
 					f.Fix = Fix{Commands: append([]string{words("az", "identity", "create", "--resource-group", c.ResourceGroup, "--name", c.Name+"-identity", "--location", c.Location)},
@@ -152,7 +152,7 @@ func (l *look) nameOf(id principal.ID) string {
 var broadTypes = map[string]bool{"": true, "subscriptions": true, "microsoft.management/managementgroups": true}
 
 func controlPlaneRights(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		for _, u := range uses(c) {
 			if u.what != "the control plane" {
 				continue
@@ -191,7 +191,7 @@ var pulls = []allowance{{azurerbac.AcrPull, typeRegistry}, {azurerbac.Repository
 // nodeRights finds what identities have besides what AKS gives them and what they
 // work with.
 func nodeRights(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		for _, u := range nodeUses(c) {
 			may := pulls
 			var given []azurerbac.DefinitionID
@@ -274,7 +274,7 @@ func (l *look) pullByRegistry(a azurerbac.Assignment) Fix {
 }
 
 func nodeFederated(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		for _, u := range nodeUses(c) {
 			m, ok := l.est.ManagedIdentity(u.ref.Object)
 			if !ok {
@@ -296,14 +296,14 @@ func nodeFederated(l *look) {
 
 func nodeShared(l *look) {
 	used := make(map[principal.ID][]resource.Cluster)
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		for _, r := range c.Identities() {
 			if at := used[r.Object]; len(at) == 0 || at[len(at)-1].Scope != c.Scope {
 				used[r.Object] = append(used[r.Object], c)
 			}
 		}
 	}
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		for _, u := range nodeUses(c) {
 			for _, other := range used[u.ref.Object] {
 				if other.Scope == c.Scope {
@@ -340,7 +340,7 @@ func identityRegion(l *look) {
 			l.wrong(f)
 		}
 	}
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		for _, u := range uses(c) {
 			if m, ok := l.est.ManagedIdentity(u.ref.Object); ok {
 				compare(c, m, u.what)
@@ -356,7 +356,7 @@ func identityRegion(l *look) {
 
 func identityUnneeded(l *look) {
 	unread := ""
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		if l.est.KubeUnread(c.Scope) {
 			unread = c.Name
 		}

@@ -16,6 +16,7 @@ type question struct {
 	at     scope.Scope
 	action string
 	kube   kuberbac.Attributes
+	only   decide.Plane
 }
 
 // who is decide.WhoCan, asked once for places at which the same grants count. Deny
@@ -24,7 +25,7 @@ func (l *look) who(req decide.Request) []decide.Holder {
 	if req.Kube.Verb == "" && !l.denied() {
 		req.Scope = l.anchor(req.Scope)
 	}
-	q := question{req.Scope, req.Action, req.Kube}
+	q := question{req.Scope, req.Action, req.Kube, req.Only}
 	found, known := l.shared.holders[q]
 	if !known {
 		found = decide.WhoCan(l.est, req)
@@ -63,7 +64,7 @@ func (l *look) first(id principal.ID) string {
 		return ""
 	}
 	for _, g := range slices.Concat(who.Azure, who.Directory) {
-		return power(g)
+		return l.power(g)
 	}
 	for _, b := range l.boundTo(who) {
 		return "the binding " + b.Name
@@ -81,23 +82,19 @@ func (l *look) boundTo(who *estate.Resolved) []*kuberbac.Binding {
 	return all
 }
 
-func power(g *estate.Grant) string { return fmt.Sprintf("%s at %s", g.Role.RoleName, g.Scope) }
-
-type pair struct{ who, than principal.ID }
+// power is a grant in words.
+func (l *look) power(g *estate.Grant) string {
+	text, known := l.shared.powers[g]
+	if !known {
+		text = fmt.Sprintf("%s at %s", g.Role.RoleName, g.Scope)
+		l.shared.powers[g] = text
+	}
+	return text
+}
 
 // lacks says one thing that a principal has and somebody does not, nor could give
 // himself; "" if there is none.
 func (l *look) lacks(who, than principal.ID) string {
-	p := pair{who, than}
-	what, known := l.shared.powers[p]
-	if !known {
-		what = l.difference(who, than)
-		l.shared.powers[p] = what
-	}
-	return what
-}
-
-func (l *look) difference(who, than principal.ID) string {
 	mine, ok := l.est.Resolve(who)
 	theirs, there := l.est.Resolve(than)
 	if !ok || !there {
@@ -105,12 +102,12 @@ func (l *look) difference(who, than principal.ID) string {
 	}
 	for _, g := range theirs.Azure {
 		if !l.covers(mine, g) {
-			return power(g)
+			return l.power(g)
 		}
 	}
 	for _, g := range theirs.Directory {
 		if !slices.ContainsFunc(mine.Directory, func(own *estate.Grant) bool { return own.Role == g.Role && own.Scope == g.Scope }) {
-			return power(g)
+			return l.power(g)
 		}
 	}
 	for _, b := range l.boundTo(theirs) {
@@ -124,21 +121,22 @@ func (l *look) difference(who, than principal.ID) string {
 
 // covers reports whether somebody has what a role assignment gives: by the same role
 // at that place or above, because he could give it to himself, or operation by
-// operation.
+// operation. Who has no role there or above is not asked about any.
 func (l *look) covers(mine *estate.Resolved, g *estate.Grant) bool {
-	who := mine.Principal.ID
-	for at := range l.est.Ancestors(g.Scope) {
-		if !mine.At(at, func(own *estate.Grant) bool {
-			return own.Assigned == nil || own.Assigned.Role != g.Assigned.Role || own.Assigned.Condition != "" || !own.Assigned.ActiveAt(l.Now)
-		}) {
+	above, some := l.above(g.Scope), false
+	for _, own := range mine.Azure {
+		if !above[own.Scope] {
+			continue
+		}
+		if some = true; own.Assigned.Role == g.Assigned.Role && own.Assigned.Condition == "" && own.Assigned.ActiveAt(l.Now) {
 			return true
 		}
 	}
 	may := func(action string, data bool) bool {
-		return decide.Decide(l.est, decide.Request{Who: decide.Subject{ID: who}, Scope: g.Scope, Action: action, Data: data, Now: l.Now}).Effect == decide.Allow
+		return decide.Decide(l.est, decide.Request{Who: decide.Subject{ID: mine.Principal.ID}, Scope: g.Scope, Action: action, Data: data, Now: l.Now}).Effect == decide.Allow
 	}
-	if may("Microsoft.Authorization/roleAssignments/write", false) {
-		return true
+	if !some || may("Microsoft.Authorization/roleAssignments/write", false) {
+		return some
 	}
 	for _, p := range g.Role.Definition.Permissions {
 		for data, actions := range [...][]string{p.Actions, p.DataActions} {
@@ -150,4 +148,17 @@ func (l *look) covers(mine *estate.Resolved, g *estate.Grant) bool {
 		}
 	}
 	return true
+}
+
+// above are a place and all that it is in.
+func (l *look) above(at scope.Scope) map[scope.Scope]bool {
+	all, known := l.shared.above[at]
+	if !known {
+		all = make(map[scope.Scope]bool)
+		for a := range l.est.Ancestors(at) {
+			all[a] = true
+		}
+		l.shared.above[at] = all
+	}
+	return all
 }

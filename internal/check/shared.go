@@ -10,11 +10,14 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
 
 // shared is what the rules of one run would else work out again and again.
 type shared struct {
+	clusters []resource.Cluster                 // in order of scope
 	assigned []*estate.Assigned                 // all, in order of id
 	bindings map[scope.Scope][]kuberbac.Binding // by cluster, in order of namespace and name
 	defaults map[kubePlace]kuberbac.Binding
@@ -23,7 +26,10 @@ type shared struct {
 	broad    map[azurerbac.DefinitionID]bool
 	trusting map[string][]directory.ManagedIdentity // by issuer, in order of client id
 	holders  map[question][]decide.Holder
-	powers   map[pair]string
+	runners  map[reach][]decide.Holder
+	above    map[scope.Scope]map[scope.Scope]bool
+	powers   map[*estate.Grant]string
+	planes   map[principal.ID][]resource.Cluster // by the identity of their control plane
 }
 
 func newShared(f Facts) *shared {
@@ -31,20 +37,24 @@ func newShared(f Facts) *shared {
 	s := &shared{
 		bindings: make(map[scope.Scope][]kuberbac.Binding), defaults: defaultBindings(), issuers: make(map[string]scope.Scope),
 		named: make(map[string][]estate.Principal), broad: make(map[azurerbac.DefinitionID]bool),
-		trusting: make(map[string][]directory.ManagedIdentity), holders: make(map[question][]decide.Holder), powers: make(map[pair]string),
+		trusting: make(map[string][]directory.ManagedIdentity), holders: make(map[question][]decide.Holder), above: make(map[scope.Scope]map[scope.Scope]bool), powers: make(map[*estate.Grant]string), runners: make(map[reach][]decide.Holder), planes: make(map[principal.ID][]resource.Cluster),
 	}
 	for _, list := range est.AssignmentsBelow(scope.Root) {
 		s.assigned = append(s.assigned, list...)
 	}
 	slices.SortFunc(s.assigned, func(a, b *estate.Assigned) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	bound := false
-	for c := range est.Clusters() {
+	s.clusters = slices.Collect(est.Clusters())
+	for _, c := range s.clusters {
 		list := slices.SortedFunc(est.KubeBindings(c.Scope), func(a, b kuberbac.Binding) int {
 			ka, kb := a.Key(), b.Key()
 			return slices.Compare(ka.Parts[:], kb.Parts[:])
 		})
 		bound = bound || len(list) > 0
 		s.bindings[c.Scope] = list
+		if id := c.Identity.Object; !id.IsZero() {
+			s.planes[id] = append(s.planes[id], c)
+		}
 		if c.IssuerURL != "" {
 			s.issuers[c.IssuerURL] = c.Scope
 		}

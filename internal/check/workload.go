@@ -14,7 +14,7 @@ import (
 // accountPowerless looks at the service accounts of clusters that have an issuer:
 // those of others cannot be exchanged for anything.
 func accountPowerless(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		if !c.OIDCIssuer && c.IssuerURL == "" {
 			continue
 		}
@@ -45,7 +45,7 @@ func accountPowerless(l *look) {
 
 // podIdentity finds pods that ask for pod identity, and clusters that are set to have it.
 func podIdentity(l *look) {
-	for c := range l.est.Clusters() {
+	for _, c := range l.shared.clusters {
 		var profile struct {
 			PodIdentityProfile struct {
 				Enabled bool `json:"enabled"`

@@ -157,7 +157,7 @@ func (j *judge) entitled(ctx context.Context, cluster string, who authentication
 	}
 	out, err := j.subjects.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: who.Username, UID: who.UID, Groups: who.Groups, Extra: extra,
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "use-managed-identity", Group: "cid.wi.aks.azure.com", Resource: client.String()},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: inject.UseIdentityVerb, Group: inject.UseIdentityGroup, Resource: client.String()},
 	}}, metav1.CreateOptions{})
 	switch {
 	case err != nil:

@@ -49,6 +49,10 @@ const (
 const (
 	DefaultAudience = "api://AzureADTokenExchange"
 	BindingAudience = "api://AKSIdentityBinding"
+	// UseIdentityVerb, on the resource of UseIdentityGroup that is called as the client id
+	// of an identity, lets a workload use it by an identity binding (Kubernetes RBAC).
+	UseIdentityVerb  = "use-managed-identity"
+	UseIdentityGroup = "cid.wi.aks.azure.com"
 )
 
 // Config is what a patch depends on besides the pod and its service account.

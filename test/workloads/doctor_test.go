@@ -168,6 +168,24 @@ func TestTheDoctorOnRealPods(t *testing.T) {
 		}
 	})
 
+	t.Run("pods and service accounts of a real cluster are checked", func(t *testing.T) {
+		p := p.in(t)
+		p.Must(podOf("old", "aadpodidbinding: web", "", ""), "-n", "shop", "apply", "-f", "-")
+		out, errs, code := p.gatehouse("", "check", "--rule", "pod-identity,account-powerless", "--workloads", "--cluster", "wl", "--kubeconfig", kubeconfig)
+		for _, want := range []string{"1 pod with the label aadpodidbinding, such as shop/old", "service account shop/web of wl", "managed identity web, which its annotation names, was given nothing",
+			"fix    kubectl --context wl annotate serviceaccount web -n shop azure.workload.identity/client-id-", " 0 not evaluated"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("nothing says %q", want)
+			}
+		}
+		if code != 1 || t.Failed() {
+			t.Errorf("exit code %d\n%s%s", code, out, errs)
+		}
+		if out, _, code := p.gatehouse("", "check", "--rule", "pod-identity,account-powerless"); code != 3 || !strings.Contains(out, "nobody looked") {
+			t.Errorf("without looking, exit code %d: %s", code, out)
+		}
+	})
+
 	t.Run("a service account alone", func(t *testing.T) {
 		p := p.in(t)
 		if out, errs, code := p.gatehouse("", "doctor", "sa", "shop/web", "--cluster", "wl", "--kubeconfig", kubeconfig); code != 0 {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -193,7 +194,7 @@ func (f *checkFlags) run(cmd *cobra.Command, env *cli.Env) error {
 
 // ask gathers the facts and asks the rules.
 func (f *checkFlags) ask(cmd *cobra.Command, env *cli.Env, rules []check.Rule) (known, []check.Finding, error) {
-	facts := check.Facts{Now: env.Now(), Secrets: doctor.Unknown[[]check.Secret]("estate files have no secrets")}
+	facts := check.Facts{Now: env.Now()}
 	var k known
 	if f.workloads {
 		p, err := f.visit(cmd, env)
@@ -213,7 +214,7 @@ func (f *checkFlags) ask(cmd *cobra.Command, env *cli.Env, rules []check.Rule) (
 			return known{}, nil, err
 		}
 	}
-	facts.Estate = k.Estate
+	facts.Estate, facts.Secrets = k.Estate, k.secrets(cmd.Context(), env)
 	found := check.Run(facts, rules...)
 	if f.cluster == "" {
 		return k, found, nil
@@ -223,6 +224,32 @@ func (f *checkFlags) ask(cmd *cobra.Command, env *cli.Env, rules []check.Rule) (
 		return known{}, nil, err
 	}
 	return k, slices.DeleteFunc(found, func(x check.Finding) bool { return x.Cluster != c.Scope && x.About.Kind != check.Place }), nil
+}
+
+// secrets are the client secrets of applications, as far as the house tells. That by
+// which this command itself signs in, as the operator of the house, is left out: to
+// take it away would be to lock oneself out.
+func (k known) secrets(ctx context.Context, env *cli.Env) doctor.Known[[]check.Secret] {
+	if k.house == nil {
+		return doctor.Unknown[[]check.Secret]("estate files have no secrets")
+	}
+	got, err := k.house.Secrets(ctx)
+	if err != nil {
+		return doctor.Unknown[[]check.Secret]("%v", err)
+	}
+	var all []check.Secret
+	self, _ := session(env.Getenv, k.url)
+	for _, s := range got.Secrets {
+		if self.ClientSecret != "" && s.App == self.ClientID {
+			continue
+		}
+		one := check.Secret{KeyID: s.KeyID, Begins: s.Created, Ends: s.Expires}
+		if err := one.App.UnmarshalText([]byte(s.App)); err != nil {
+			return doctor.Unknown[[]check.Secret]("the house says it of no application: %v", err)
+		}
+		all = append(all, one)
+	}
+	return doctor.Know(all)
 }
 
 // checked is what gatehouse check answers.

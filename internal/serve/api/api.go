@@ -140,6 +140,7 @@ func (d *Door) Handler() http.Handler {
 		"GET " + wire.PathTrace:               d.trace,
 		"POST " + wire.PathPassword:           d.password,
 		"POST " + wire.PathSecrets:            d.newSecret,
+		"GET " + wire.PathAllSecrets:          d.secrets,
 		"POST " + wire.PathIdentitySessions:   d.newIdentitySession,
 		"POST " + wire.PathEndIdentitySession: d.endIdentitySession,
 		"GET " + wire.PathKeys:                d.listKeys,

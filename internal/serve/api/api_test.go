@@ -438,6 +438,14 @@ func TestCredentials(t *testing.T) {
 	if err != nil || len(secret.Text) < 40 || time.Until(secret.Expires) > 31*24*time.Hour {
 		t.Errorf("%+v %v", secret, err)
 	}
+	list, err := h.as(root).Secrets(t.Context())
+	if err != nil || len(list.Secrets) != 1 || list.Secrets[0].App != servetest.RobotApp.String() || list.Secrets[0].Name != "ci" ||
+		!list.Secrets[0].Expires.Equal(secret.Expires) || list.Secrets[0].Created.IsZero() || strings.Contains(fmt.Sprint(list), secret.Text) {
+		t.Errorf("listed: %+v %v", list, err)
+	}
+	if list, err := h.as(servetest.Ed).Secrets(t.Context()); err != nil || len(list.Secrets) > 0 {
+		t.Errorf("listed to whoever may not read applications: %+v %v", list, err)
+	}
 	if _, err := h.as(ownerRG).NewSecret(t.Context(), servetest.RobotApp.String(), wire.NewSecret{}); code(err) != "AuthorizationFailed" {
 		t.Errorf("by anybody: %v", err)
 	}

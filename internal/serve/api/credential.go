@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
@@ -89,6 +91,32 @@ func (d *Door) newSecret(w http.ResponseWriter, r *http.Request, s *session) err
 	return serve.JSON(w, http.StatusCreated, wire.Secret{
 		KeyID: secret.KeyID, Text: secret.Text.Reveal(), Hint: secret.Hint, Expires: secret.Expires.UTC(),
 	})
+}
+
+// secrets answers which client secrets there are, of the applications that the caller
+// may read, in order of application and age.
+func (d *Door) secrets(w http.ResponseWriter, r *http.Request, s *session) error {
+	may := s.reader()
+	var apps []directory.Application
+	for a := range s.est.Applications() {
+		if may(a) {
+			apps = append(apps, a)
+		}
+	}
+	slices.SortFunc(apps, func(a, b directory.Application) int { return bytes.Compare(a.AppID[:], b.AppID[:]) })
+	out := wire.Secrets{Secrets: []wire.KnownSecret{}}
+	for _, a := range apps {
+		list, err := issue.Secrets(r.Context(), d.conf.State, issue.Holder{App: a.AppID})
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			out.Secrets = append(out.Secrets, wire.KnownSecret{
+				App: a.AppID.String(), KeyID: c.ID.String(), Name: c.Name, Hint: c.Hint, Created: c.From.UTC(), Expires: c.Until.UTC(),
+			})
+		}
+	}
+	return serve.JSON(w, http.StatusOK, out)
 }
 
 // mayGiveSecret refuses who may not give an application a secret. Whoever can sign

@@ -137,6 +137,11 @@ func (c *Client) NewSecret(ctx context.Context, appID string, ask wire.NewSecret
 	return out, c.do(ctx, http.MethodPost, strings.Replace(wire.PathSecrets, "{app}", url.PathEscape(appID), 1), nil, ask, &out)
 }
 
+// Secrets lists the client secrets of the applications that the caller may read.
+func (c *Client) Secrets(ctx context.Context) (out wire.Secrets, err error) {
+	return out, c.do(ctx, http.MethodGet, wire.PathAllSecrets, nil, nil, &out)
+}
+
 // NewIdentitySession lets the caller run programs as managed identities.
 func (c *Client) NewIdentitySession(ctx context.Context, ask wire.NewIdentitySession) (out wire.IdentitySession, err error) {
 	return out, c.do(ctx, http.MethodPost, wire.PathIdentitySessions, nil, ask, &out)

@@ -44,6 +44,7 @@ const (
 	PathRefuseRequest    = "/gatehouse/v1/identity-requests/{id}/refuse"
 	PathWithdrawRequest  = "/gatehouse/v1/identity-requests/{id}/withdraw"
 	PathRetireRequest    = "/gatehouse/v1/identity-requests/{id}/retire"
+	PathAllSecrets       = "/gatehouse/v1/secrets"
 )
 
 // Error is the body of every answer that is none.
@@ -260,6 +261,22 @@ type Secret struct {
 	KeyID   string    `json:"keyId"`
 	Text    string    `json:"text"`
 	Hint    string    `json:"hint"`
+	Expires time.Time `json:"expires"`
+}
+
+// Secrets are the client secrets of the applications that the caller may read: that
+// they are there, and never what they are.
+type Secrets struct {
+	Secrets []KnownSecret `json:"secrets"`
+}
+
+// KnownSecret is a client secret that is there. Created is zero if that is not known.
+type KnownSecret struct {
+	App     string    `json:"app"`
+	KeyID   string    `json:"keyId"`
+	Name    string    `json:"name,omitzero"`
+	Hint    string    `json:"hint,omitzero"`
+	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires"`
 }
 
