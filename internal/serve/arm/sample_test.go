@@ -49,7 +49,7 @@ func subscriptionOf(at scope.Scope) string { sub, _ := at.Subscription(); return
 func TestTheSampleHasWhatClustersGet(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	const control = "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/uaiNAME"
+	const control = "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/uaiaks1"
 	h.walk([]step{{"an identity for a control plane", contrib, "PUT", servetest.Group.String() + control, `{"location":"westeurope"}`, 201, ""}})
 	for name, identity := range map[string]string{"aks-1": assigned(servetest.Group.String() + control), "aks-2": system, "aks-3": system} {
 		c, ok := sample.Estate().Cluster(scopeOf(sample.Subscription + "/resourceGroups/rsg-aksIdentityState" + name[4:] + "/providers/Microsoft.ContainerService/managedClusters/" + name))
