@@ -114,7 +114,9 @@ func TestStory33(t *testing.T) {
 	if status := getGroup(p, tok.Token); status != http.StatusOK {
 		t.Errorf("the identity reads its resource group: %d", status)
 	}
-	other := strings.TrimSpace(p.Must("", "-n", "default", "create", "token", "default", "--audience", "api://AzureADTokenExchange"))
+	p.Must("", "create", "namespace", "market")
+	p.Must("", "-n", "market", "create", "serviceaccount", "web")
+	other := strings.TrimSpace(p.Must("", "-n", "market", "create", "token", "web", "--audience", "api://AzureADTokenExchange"))
 	if _, err := asPod(p, active.ClientID, other); err == nil || !strings.Contains(err.Error(), "AADSTS700213") {
 		t.Errorf("the service account of another namespace: %v", err)
 	}
