@@ -27,9 +27,6 @@ func TestPodsOnARealNode(t *testing.T) {
 		{"images are pulled by the kubelet identity", pulls},
 		{"the Secrets Store CSI driver", secretsStore},
 		{"kubelet renews a token, and the pod goes on with the new one", renewal},
-		{"pods outlive the node agent, and reach no other metadata service", agentAway},
-		{"pods outlive kubelet, and have their identity meanwhile", programAway(func(n *node.Node) *node.Program { return n.Kubelet }, "kubelet")},
-		{"pods outlive containerd, and have their identity meanwhile", programAway(func(n *node.Node) *node.Program { return n.Runtime }, "containerd")},
 		{"pods outlive the API server, and have their identity meanwhile", apiServerAway},
 		{"pods outlive the house, and have their identity again by themselves", houseAway},
 	} {

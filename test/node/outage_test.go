@@ -96,12 +96,21 @@ func newCloud(n *node.Node) *atomic.Int64 {
 	return hits
 }
 
+// hasIdentity waits until MIC and the agent have given a pod its identity.
+func hasIdentity(n *node.Node, pod node.Running) {
+	n.T.Helper()
+	n.Until(pod.Pod.Name+" has its identity", func() bool {
+		got, err := pod.Ask(n.T.Context(), "managed?name=mine")
+		return err == nil && got == mine()
+	})
+}
+
 // agentAway: the node agent is killed and, while kubelet does not start it again, the
 // rules that it left refuse. PI-12.
 func agentAway(t *testing.T, n *node.Node) {
 	labels := map[string]string{"aadpodidbinding": "web"}
 	pod := n.Run("shop", "lasting-3", node.Spec{Labels: labels, Env: inVault})
-	asks(n, pod, "managed?name=mine", mine())
+	hasIdentity(n, pod)
 	newcomer := n.Run("shop", "newcomer", node.Spec{Labels: labels, Env: inVault})
 	hits := newCloud(n)
 
@@ -129,10 +138,7 @@ func agentAway(t *testing.T, n *node.Node) {
 
 	begin := time.Now()
 	n.Kubelet.Signal(syscall.SIGCONT)
-	n.Until("the newcomer has its identity", func() bool {
-		got, err := newcomer.Ask(t.Context(), "managed?name=mine")
-		return err == nil && got == mine()
-	})
+	hasIdentity(n, newcomer)
 	t.Logf("after %.1f s", time.Since(begin).Seconds())
 	lasts(n, pod)
 	lasts(n, newcomer)
@@ -147,6 +153,7 @@ func programAway(of func(*node.Node) *node.Program, name string) func(*testing.T
 	return func(t *testing.T, n *node.Node) {
 		pod := n.Run("shop", "with-"+name, node.Spec{Account: "web", Identity: true, Labels: map[string]string{"aadpodidbinding": "web"}, Env: inVault})
 		asks(n, pod, "secret?name=mine", mine())
+		hasIdentity(n, pod)
 		of(n).Kill()
 		asks(n, pod, "fresh?name=mine", mine())
 		asks(n, pod, "managed?name=mine", mine())

@@ -109,6 +109,16 @@ spec: {azureIdentity: web, selector: web}
 		asks(n, unbound, "managed?name=mine", "refused: 4")
 		asks(n, unbound, "managed?name=mine&client="+web.ClientID.String(), "refused: 4")
 	})
+	for _, tt := range []struct {
+		law string
+		run func(*testing.T, *node.Node)
+	}{
+		{"pods outlive the node agent, and reach no other metadata service", agentAway},
+		{"pods outlive kubelet, and have their identity meanwhile", programAway(func(n *node.Node) *node.Program { return n.Kubelet }, "kubelet")},
+		{"pods outlive containerd, and have their identity meanwhile", programAway(func(n *node.Node) *node.Program { return n.Runtime }, "containerd")},
+	} {
+		t.Run(tt.law, func(t *testing.T) { tt.run(t, n.In(t)) })
+	}
 }
 
 // installed: the chart, as its own API server and its own node take it.
