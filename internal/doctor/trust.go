@@ -20,7 +20,12 @@ const (
 	CheckIssuer     = "issuer"
 	CheckSubject    = "subject"
 	CheckAudience   = "audience"
+	// CheckPattern is that of a pattern that the tenant does not let count.
+	CheckPattern = "pattern"
 )
+
+// CheckRequest is the check of a request that was answered.
+const CheckRequest = "request"
 
 // Trust compares what a token says with the federated credentials of one identity:
 // with the one that takes it, or else with the one that comes nearest. All is right
@@ -54,7 +59,7 @@ func (e Estate) idle(c directory.FederatedCredential) Finding {
 		return Finding{Check: "request", Verdict: Wrong, What: "the request for an identity that it was made for is not active: " + r.ID.String(), Got: string(e.RequestStatus(r, e.Now)),
 			Want: string(identityrequest.IsActive), Fix: "gatehouse identity-request retire " + r.ID.String() + ", and ask again with gatehouse identity-request create"}
 	}
-	return Finding{Check: "pattern", Verdict: Wrong, What: "it has a pattern, and the tenant does not allow patterns: it takes no token", Got: string(c.SubjectPattern), Fix: allowPatterns}
+	return Finding{Check: CheckPattern, Verdict: Wrong, What: "it has a pattern, and the tenant does not allow patterns: it takes no token", Got: string(c.SubjectPattern), Fix: allowPatterns}
 }
 
 // allowPatterns is what a tenant's record must have.

@@ -31,6 +31,12 @@ type Event struct {
 	Revision int64 // of the estate that was asked
 	Took     time.Duration
 	AuditID  string // of the Kubernetes audit event, when the API server sends it
+	// TraceID and CorrelationID are what the answer of the token service says, so that
+	// whoever got it finds the event.
+	TraceID, CorrelationID string
+	// Client is the client id that somebody came with. Issuer, Subject and Audience are
+	// what the assertion that he presented says of itself; nobody may have verified it.
+	Client, Issuer, Subject, Audience string
 }
 
 // A Trace keeps the latest events of all doors. It is bounded, and safe for

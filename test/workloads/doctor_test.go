@@ -123,15 +123,22 @@ func TestTheDoctorOnRealPods(t *testing.T) {
 			ns, audience string
 			code         int
 			refusal      string
+			presented    string // what the doctor finds in it later, by its correlation id
 		}{
-			{"shop", inject.DefaultAudience, 0, ""},
-			{"test", inject.DefaultAudience, 1, "AADSTS700213"},
-			{"shop", "AzureADTokenExchange", 1, "AADSTS700212"},
+			{"shop", inject.DefaultAudience, 0, "", ""},
+			{"test", inject.DefaultAudience, 1, "AADSTS700213", "is: system:serviceaccount:test:web"},
+			{"shop", "AzureADTokenExchange", 1, "AADSTS700212", "is: AzureADTokenExchange"},
 		} {
 			raw := strings.TrimSpace(p.Must("", "create", "token", "web", "-n", tt.ns, "--audience", tt.audience))
 			refused := p.exchange(raw)
 			if (refused == "") != (tt.refusal == "") || !strings.HasPrefix(refused, tt.refusal) {
 				t.Errorf("%+v: the exchange says %q", tt, refused)
+			}
+			if _, id, ok := strings.Cut(refused, "Correlation ID: "); ok {
+				out, errs, code := p.gatehouse("", "doctor", "--correlation-id", strings.Fields(id)[0])
+				if code != 1 || !strings.Contains(out, tt.refusal) || !strings.Contains(out, tt.presented) {
+					t.Errorf("%+v: by its correlation id, exit code %d:\n%s%s", tt, code, out, errs)
+				}
 			}
 			for _, format := range []string{"table", "json", "yaml"} {
 				out, errs, code := p.gatehouse(raw, "doctor", "token", "-o", format)

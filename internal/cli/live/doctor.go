@@ -19,6 +19,7 @@ import (
 func newDoctor(env *cli.Env) *cobra.Command {
 	w := new(ward)
 	var all bool
+	var request string
 	cmd := &cobra.Command{
 		Use:   "doctor [AADSTSCODE]",
 		Short: "Say why a workload gets no token, and the smallest fix",
@@ -30,12 +31,16 @@ With --all, look for what is wrong with any identity, federated credential, and,
 --cluster, pod and service account: pods that the webhook missed, annotations that name
 nobody, credentials that lead nowhere, and identities that nobody needs.
 
+With --correlation-id, look up what was refused: what the assertion said, and what is
+registered for that client now. The id is that of the refusal, or its trace id.
+
 The directory is that of a house, as far as you may read it, or a folder of estate
 files. What could not be looked at is "not evaluated", and never right.
 
 The exit code is 0 when all is right, 1 when something is wrong, 2 when the command
 is, and 3 when nothing is wrong but something could not be evaluated.`,
 		Example: `  gatehouse doctor AADSTS700213
+  gatehouse doctor --correlation-id b62c1d61-14a1-4636-9c26-e0cc412c7fa0
   gatehouse doctor --all --cluster aks-1
   gatehouse doctor pod shop/web-7c9d --cluster aks-1
   gatehouse doctor sa shop/web --cluster aks-1
@@ -44,10 +49,14 @@ is, and 3 when nothing is wrong but something could not be evaluated.`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeCodes,
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
 			switch {
+			case all && request != "":
+				return cli.Usage("--all is about everything: leave out --correlation-id")
 			case all && len(args) > 0:
 				return cli.Usage("--all is about everything: leave out the code")
 			case all:
 				return w.tellAll(cmd, env)
+			case request != "":
+				return tellRequest(cmd, env, request, args)
 			case len(args) == 0:
 				return cmd.Help()
 			}
@@ -55,6 +64,7 @@ is, and 3 when nothing is wrong but something could not be evaluated.`,
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "look at all identities, and at all workloads of the cluster that is named")
+	cmd.Flags().StringVar(&request, "correlation-id", "", "look up the request with this `id`, or trace id, of a refusal")
 	w.register(cmd, env)
 	cmd.AddCommand(newDoctorPod(env), newDoctorAccount(env), newDoctorToken(env))
 	return cmd

@@ -19,7 +19,8 @@ const (
 )
 
 // trace answers what the doors did lately. ?user= is an object id or a user name,
-// ?cluster= a scope, ?limit= how many. Everybody may see what was done for
+// ?cluster= a scope, ?request= the trace or correlation id of an answer of the token
+// service, ?limit= how many. Everybody may see what was done for
 // himself; the rest takes a right, at the cluster or at the root.
 func (d *Door) trace(w http.ResponseWriter, r *http.Request, s *session) error {
 	q := r.URL.Query()
@@ -42,9 +43,11 @@ func (d *Door) trace(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
+	request := strings.ToLower(q.Get("request"))
 	may := make(map[scope.Scope]bool)
 	events := d.conf.Trace.Recent(limit, func(e serve.Event) bool {
-		if !cluster.IsZero() && e.Cluster != cluster || user != nil && !user(e) {
+		if !cluster.IsZero() && e.Cluster != cluster || user != nil && !user(e) ||
+			request != "" && e.TraceID != request && e.CorrelationID != request {
 			return false
 		}
 		if e.ID == s.caller.ID {
@@ -91,6 +94,7 @@ func wireEvent(e serve.Event) wire.Event {
 		At: e.At.UTC(), Door: e.Door, Cluster: e.Cluster.String(), ID: e.ID.String(), User: serve.Printable(e.User, 256),
 		Effect: e.Effect, Reason: e.Reason, By: e.By, Groups: e.Groups, Revision: e.Revision,
 		Took: e.Took.Nanoseconds(), AuditID: e.AuditID,
+		TraceID: e.TraceID, CorrelationID: e.CorrelationID, Client: e.Client, Issuer: e.Issuer, Subject: e.Subject, Audience: e.Audience,
 	}
 	if e.Attributes != (kuberbac.Attributes{}) {
 		a := e.Attributes

@@ -136,7 +136,7 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request, a attempt, q value
 	}
 	who, err := d.signIn(r, a.Realm, f)
 	if err != nil {
-		d.refused(issue.TokenRequest{GrantType: "sign-in page", Username: f["username"]}, err)
+		d.refused(w, r, issue.TokenRequest{GrantType: "sign-in page", Username: f["username"]}, err)
 		if text, ok := friendly(err); ok {
 			return render(w, known(err).Status, signInPage, page{
 				Title: "Sign in", Action: a.self, Ticket: a.ticket, App: a.ClientName, Name: f["username"], Message: text, Replace: mustReplace(err),

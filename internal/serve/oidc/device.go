@@ -51,7 +51,7 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) error {
 			return d.tooLate(w, r, err)
 		}
 		if err != nil {
-			d.refused(issue.TokenRequest{GrantType: "device page", Username: f["username"]}, err)
+			d.refused(w, r, issue.TokenRequest{GrantType: "device page", Username: f["username"]}, err)
 			if text, ok := friendly(err); ok {
 				return d.show(w, r, known(err).Status, confirmPage, page{Title: "Sign in on another device", Code: found.UserCode, App: found.ClientName,
 					Name: f["username"], Message: text, Replace: mustReplace(err)})

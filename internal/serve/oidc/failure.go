@@ -61,12 +61,15 @@ func traceID(requestID string) string {
 	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }
 
-// correlation is the id that the client gave to the request, or a new one.
+// correlation is the id that the client gave to the request, or a new one, which
+// the request has from then on: the trace and the answer say the same.
 func correlation(r *http.Request) string {
 	if id, err := guid.Parse[trace](r.Header.Get("Client-Request-Id")); err == nil {
 		return id.String()
 	}
-	return guid.New[trace]().String()
+	id := guid.New[trace]().String()
+	r.Header.Set("Client-Request-Id", id)
+	return id
 }
 
 // fail answers an error of an endpoint for programs.

@@ -7,8 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/token"
 )
 
 // answerV2 is a token answer. Clients insist on numbers here.
@@ -60,25 +62,25 @@ func (d *Door) token(version int, prove Proof) serve.Handler {
 		}
 		if d.tokens != nil {
 			if err := d.tokens(w, r, req); err != nil {
-				d.refused(req, err)
+				d.refused(w, r, req, err)
 				return err
 			}
 		}
 		if prove != nil {
 			if req, err = prove.of(r.Context(), req); err != nil {
-				d.refused(req, err)
+				d.refused(w, r, req, err)
 				return err
 			}
 		}
 		ans, err := d.issuer.Token(r.Context(), req)
 		if err != nil {
-			d.refused(req, err)
+			d.refused(w, r, req, err)
 			return err
 		}
-		d.trace.Add(serve.Event{
+		d.trace.Add(identified(w, r, req, serve.Event{
 			At: start, Door: "oidc", ID: ans.Subject, User: ans.Name, Effect: "issued", Groups: ans.Groups, Revision: ans.Revision,
 			Reason: req.GrantType + " for " + serve.Printable(ans.Resource, 200), Took: d.issuer.Now().Sub(start),
-		})
+		}))
 		if f["client_info"] != "1" {
 			ans.ClientInfo = ""
 		}
@@ -100,15 +102,29 @@ func (d *Door) token(version int, prove Proof) serve.Handler {
 }
 
 // refused notes a refusal, other than that a device still waits.
-func (d *Door) refused(req issue.TokenRequest, err error) {
+func (d *Door) refused(w http.ResponseWriter, r *http.Request, req issue.TokenRequest, err error) {
 	e := known(err)
 	if e.Code == 70016 {
 		return
 	}
-	d.trace.Add(serve.Event{
+	d.trace.Add(identified(w, r, req, serve.Event{
 		At: d.issuer.Now(), Door: "oidc", User: d.shownName(req.Username), Effect: "refused",
 		Reason: issue.WithoutSecrets(serve.Printable(req.GrantType, 64)) + ": AADSTS" + strconv.Itoa(e.Code) + ": " + serve.Printable(e.Text, 300),
-	})
+	}))
+}
+
+// identified adds by what an event can be found, and what the client showed. A client
+// id that is none may be a secret, and is left out.
+func identified(w http.ResponseWriter, r *http.Request, req issue.TokenRequest, e serve.Event) serve.Event {
+	e.TraceID, e.CorrelationID = traceID(w.Header().Get("X-Request-Id")), correlation(r)
+	if id, err := guid.Parse[trace](strings.ToLower(req.ClientID)); err == nil {
+		e.Client = id.String()
+	}
+	if says, err := token.Peek(req.Assertion.Reveal()); err == nil {
+		shown := func(s string) string { return issue.WithoutSecrets(serve.Printable(s, 600)) }
+		e.Issuer, e.Subject, e.Audience = shown(says.Issuer), shown(says.Subject), shown(says.Audience)
+	}
+	return e
 }
 
 // clientForm reads a form that a program sent, and how the program shows who it

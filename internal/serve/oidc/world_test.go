@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/keys"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/oidc"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -94,6 +95,7 @@ type world struct {
 	ring     *keys.Ring
 	server   *httptest.Server
 	secret   string // of web
+	trace    *serve.Trace
 	replicas []*httptest.Server
 }
 
@@ -149,6 +151,9 @@ func sharedPassword(t testing.TB) store.PrivateOp { return passwordOnce(t) }
 func (w *world) replica(alg string) (*store.Store, *keys.Ring, *issue.Issuer, *httptest.Server) {
 	t := w.t
 	t.Helper()
+	if w.trace == nil {
+		w.trace = serve.NewTrace(100)
+	}
 	sealer, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +170,7 @@ func (w *world) replica(alg string) (*store.Store, *keys.Ring, *issue.Issuer, *h
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewTLSServer(oidc.New(oidc.Config{Issuer: iss}))
+	server := httptest.NewTLSServer(oidc.New(oidc.Config{Issuer: iss, Trace: w.trace}))
 	t.Cleanup(func() {
 		server.Close()
 		ring.Close()

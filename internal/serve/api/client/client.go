@@ -127,6 +127,14 @@ func (c *Client) Trace(ctx context.Context, user, cluster string, limit int) ([]
 	return out.Events, err
 }
 
+// TraceOf returns the events of one answer of the token service, by its trace or
+// correlation id.
+func (c *Client) TraceOf(ctx context.Context, request string) ([]wire.Event, error) {
+	var out wire.Trace
+	err := c.do(ctx, http.MethodGet, wire.PathTrace, url.Values{"request": {request}}, nil, &out)
+	return out.Events, err
+}
+
 // SetPassword gives a user a new password and ends his sessions.
 func (c *Client) SetPassword(ctx context.Context, userID, password string) error {
 	return c.do(ctx, http.MethodPost, strings.Replace(wire.PathPassword, "{id}", url.PathEscape(userID), 1), nil, wire.Password{Password: password}, nil)

@@ -332,6 +332,15 @@ type Event struct {
 	Revision int64     `json:"revision,omitzero"`
 	Took     int64     `json:"tookNs"` // nanoseconds
 	AuditID  string    `json:"auditId,omitzero"`
+	// TraceID and CorrelationID are what the answer of the token service says.
+	TraceID       string `json:"traceId,omitzero"`
+	CorrelationID string `json:"correlationId,omitzero"`
+	// Client is the client id that somebody came with; Issuer, Subject and Audience
+	// are what his assertion says of itself, verified or not.
+	Client   string `json:"client,omitzero"`
+	Issuer   string `json:"issuer,omitzero"`
+	Subject  string `json:"subject,omitzero"`
+	Audience string `json:"audience,omitzero"`
 }
 
 // A ClusterRef names a cluster by its scope.
