@@ -209,7 +209,7 @@ func (t *telling) read(ctx context.Context, token string, want Want) {
 	out := t.send(req, &answer)
 	out.Text = answer.Value
 	if answer.Error.Code != "" {
-		out.Text = answer.Error.Code + ": " + answer.Error.Message
+		out.Text = answer.Error.Code + ": " + strings.ReplaceAll(answer.Error.Message, "\r\n", "\n")
 	}
 	t.step(Step{Who: "shop/web", Command: "GET " + path}, out, want)
 }
