@@ -138,8 +138,8 @@ func agentAway(t *testing.T, n *node.Node) {
 
 	begin := time.Now()
 	n.Kubelet.Signal(syscall.SIGCONT)
-	hasIdentity(n, newcomer)
-	t.Logf("after %.1f s", time.Since(begin).Seconds())
+	hasIdentity(n, n.Run("shop", "after-agent", node.Spec{Labels: labels, Env: inVault}))
+	t.Logf("a new pod has its identity after %.1f s", time.Since(begin).Seconds())
 	lasts(n, pod)
 	lasts(n, newcomer)
 	if hits.Load() != 1 {
