@@ -33,7 +33,7 @@ var floors = [][]string{
 	{"internal/store/storetest", "internal/store/etcd", "internal/keys", "internal/issue", "internal/trust", "internal/cluster", "internal/safe"},
 	{"internal/serve", "internal/serve/api/wire"},
 	{"internal/serve/servetest", "internal/serve/rehearse", "internal/serve/imds", "internal/csi/csitest"},
-	{"internal/serve/nodes/wire", "internal/nmi/steer", "internal/nmi/wiring"},
+	{"internal/serve/nodes/wire", "internal/nmi/steer", "internal/nmi/wiring", "internal/reply"},
 	{"internal/serve/oidc", "internal/serve/authn", "internal/serve/authz", "internal/serve/admission", "internal/serve/api", "internal/serve/graph", "internal/serve/arm", "internal/serve/nodes", "internal/serve/issuers", "internal/serve/keyvault", "internal/serve/registry", "internal/serve/clouds", "internal/serve/proxy", "internal/control/mirror", "internal/control/mic", "internal/control/selfcert", "internal/nmi", "internal/csi"},
 	{"internal/serve/api/client", "internal/pull"},
 	{"internal/house", "internal/outpost", "internal/signin"},

@@ -3,10 +3,7 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -18,22 +15,17 @@ const csiExample = `  # in a DaemonSet, beside the Secrets Store CSI driver, who
 
 func csiCommand() *cobra.Command {
 	conf := csi.Config{Version: "1.0.0"}
-	var socket, ca string
+	var from houseFlags
+	var socket string
 	cmd := &cobra.Command{
 		Use: "csi", Short: "Give the Secrets Store CSI driver what a SecretProviderClass asks for",
 		Long: "Answers the driver at a Unix socket, as its provider azure: reads secrets, keys and certificates of vaults as the\n" +
 			"identity that the class names, by useVMManagedIdentity, usePodIdentity or clientID (workload identity).",
 		Example: csiExample, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if conf.House == "" {
-				return errors.New("the house is not known: give --house, its URL")
-			}
-			if ca != "" {
-				text, err := os.ReadFile(ca)
-				if err != nil {
-					return fmt.Errorf("--house-ca: %w", err)
-				}
-				conf.HouseCA = text
+			var err error
+			if conf.House, conf.HouseCA, err = from.read(); err != nil {
+				return err
 			}
 			conf.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil))
 			p, err := csi.New(conf)
@@ -44,8 +36,7 @@ func csiCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&conf.House, "house", "", "URL of the house")
-	flags.StringVar(&ca, "house-ca", "", "file with the authority of the house, in PEM; without it, those of the system are trusted")
+	from.register(flags)
 	flags.StringVar(&socket, "socket", "/etc/kubernetes/secrets-store-csi-providers/azure.sock", "Unix socket at which the driver asks")
 	flags.StringVar(&conf.Authority, "authority", "", "URL of the token service, if it is not the house's own")
 	flags.StringVar(&conf.Vaults, "vaults", "", "URL below which vaults are found by name, if it is not the house's own")

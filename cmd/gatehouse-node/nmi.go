@@ -43,8 +43,7 @@ func nmiCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.node, "node", os.Getenv("NODE_NAME"), "name of this node (NODE_NAME)")
-	flags.StringVar(&f.house, "house", "", "URL of the house")
-	flags.StringVar(&f.houseCA, "house-ca", "", "file with the authority of the house, in PEM; without it, those of the system are trusted")
+	f.from.register(flags)
 	flags.StringVar(&f.tokenFile, "token-file", "/var/run/secrets/gatehouse/token", "file with the token of this pod's service account for the house")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; without it, as a pod of the cluster")
 	flags.StringVar(&f.mode, "operation-mode", "standard", "standard: pods get what MIC assigned; managed: bindings are matched here")
@@ -87,10 +86,11 @@ func nmiRemove(f *nmiFlags) *cobra.Command {
 }
 
 type nmiFlags struct {
-	node, house, houseCA, tokenFile, kubeconfig, mode, atStop, status, socket, agent string
-	clusterWide, blockNode                                                           bool
-	created, assigned                                                                int
-	interval                                                                         time.Duration
+	from                                                             houseFlags
+	node, tokenFile, kubeconfig, mode, atStop, status, socket, agent string
+	clusterWide, blockNode                                           bool
+	created, assigned                                                int
+	interval                                                         time.Duration
 }
 
 func (f *nmiFlags) address() (netip.AddrPort, error) {
@@ -104,14 +104,15 @@ func (f *nmiFlags) address() (netip.AddrPort, error) {
 // config reads the flags, and the files that they name.
 func (f *nmiFlags) config(log *slog.Logger) (nmi.Config, error) {
 	conf := nmi.Config{
-		Node: f.node, House: f.house, TokenFile: f.tokenFile, CreatedAttempts: f.created, AssignedAttempts: f.assigned, Interval: f.interval,
+		Node: f.node, TokenFile: f.tokenFile, CreatedAttempts: f.created, AssignedAttempts: f.assigned, Interval: f.interval,
 		Status: f.status, Socket: f.socket, BlockNode: f.blockNode, Log: log,
 	}
-	switch {
-	case f.node == "":
+	if f.node == "" {
 		return conf, errors.New("the name of this node is not known: give --node, or set NODE_NAME from spec.nodeName")
-	case f.house == "":
-		return conf, errors.New("the house is not known: give --house, its URL")
+	}
+	var err error
+	if conf.House, conf.HouseCA, err = f.from.read(); err != nil {
+		return conf, err
 	}
 	switch f.mode {
 	case "standard":
@@ -130,14 +131,8 @@ func (f *nmiFlags) config(log *slog.Logger) (nmi.Config, error) {
 	if f.clusterWide {
 		conf.Mode = podid.ClusterWide
 	}
-	var err error
 	if conf.Agent, err = f.address(); err != nil {
 		return conf, err
-	}
-	if f.houseCA != "" {
-		if conf.HouseCA, err = os.ReadFile(f.houseCA); err != nil {
-			return conf, fmt.Errorf("--house-ca: %w", err)
-		}
 	}
 	if f.kubeconfig != "" {
 		conf.Kube, err = clientcmd.BuildConfigFromFlags("", f.kubeconfig)

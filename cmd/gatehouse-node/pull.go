@@ -3,10 +3,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-io/gatehouse/internal/pull"
@@ -29,7 +25,7 @@ const pullExample = `  # in the file that the kubelet's --image-credential-provi
 
 func pullCommand() *cobra.Command {
 	var conf pull.Config
-	var ca string
+	var from houseFlags
 	cmd := &cobra.Command{
 		Use: "credential-provider", Short: "Let the kubelet pull images with its cluster's kubelet identity",
 		Long: "Answers one request of the kubelet for an image: with a token of the registry that the image is at, made of the\n" +
@@ -37,15 +33,9 @@ func pullCommand() *cobra.Command {
 			"role AcrPull at the registry.",
 		Example: pullExample, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if conf.House == "" {
-				return errors.New("the house is not known: give --house, its URL")
-			}
-			if ca != "" {
-				text, err := os.ReadFile(ca)
-				if err != nil {
-					return fmt.Errorf("--house-ca: %w", err)
-				}
-				conf.HouseCA = text
+			var err error
+			if conf.House, conf.HouseCA, err = from.read(); err != nil {
+				return err
 			}
 			p, err := pull.New(conf)
 			if err != nil {
@@ -55,8 +45,7 @@ func pullCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&conf.House, "house", "", "URL of the house")
-	flags.StringVar(&ca, "house-ca", "", "file with the authority of the house, in PEM; without it, those of the system are trusted")
+	from.register(flags)
 	flags.StringVar(&conf.Socket, "nmi-socket", "/run/gatehouse/nmi.sock", "socket of gatehouse-node nmi (--host-token-socket)")
 	flags.StringToStringVar(&conf.Registries, "registry", nil, "HOST=NAME: images at HOST are those of the registry NAME of the house; NAME.azurecr.io needs no saying. Can be given again")
 	return cmd

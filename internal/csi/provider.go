@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-io/gatehouse/internal/reply"
 )
 
 // Config says where a Provider finds what it asks.
@@ -143,18 +145,18 @@ func (p *Provider) read(ctx context.Context, req *mountRequest) (*mountResponse,
 
 // code is what the driver is told of an error. It asks again what is unavailable.
 func code(err error) codes.Code {
-	if _, away := errors.AsType[*silence](err); away {
+	if _, away := errors.AsType[*reply.Silence](err); away {
 		return codes.Unavailable
 	}
-	r, refused := errors.AsType[*refusal](err)
+	r, refused := errors.AsType[*reply.Refusal](err)
 	switch {
 	case !refused:
 		return codes.InvalidArgument
-	case r.status == http.StatusUnauthorized, r.status == http.StatusBadRequest:
+	case r.Status == http.StatusUnauthorized, r.Status == http.StatusBadRequest:
 		return codes.Unauthenticated
-	case r.status == http.StatusForbidden:
+	case r.Status == http.StatusForbidden:
 		return codes.PermissionDenied
-	case r.status == http.StatusNotFound:
+	case r.Status == http.StatusNotFound:
 		return codes.NotFound
 	}
 	return codes.Unavailable

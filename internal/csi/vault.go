@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/pfx"
+	"github.com/gatehouse-io/gatehouse/internal/reply"
 )
 
 // A found object is its content, and the version that it has.
@@ -57,7 +58,7 @@ func (p *Provider) fetch(ctx context.Context, token, vault string, o object) (fo
 	req.Header.Set("Authorization", "Bearer "+token)
 	var b bundle
 	of := fmt.Sprintf("%s %s of vault %s", o.kind, o.name, vault)
-	if err := ask(p.house, req, of, &b, func() bool { return b.ID != "" || b.Key.KID != "" }); err != nil {
+	if err := reply.Read(p.house, req, of, &b, func() bool { return b.ID != "" || b.Key.KID != "" }); err != nil {
 		return found{}, err
 	}
 	f := found{version: versionIn(cmp.Or(b.Key.KID, b.ID))}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/gatehouse-io/gatehouse/internal/reply"
 )
 
 // vaultResource is what tokens for vaults are for.
@@ -184,7 +186,7 @@ func (p *Provider) machineToken(ctx context.Context, w way) (string, error) {
 	var answer struct {
 		AccessToken string `json:"access_token"`
 	}
-	err = ask(p.local, req, "the identity of the machine", &answer, func() bool { return answer.AccessToken != "" })
+	err = reply.Read(p.local, req, "the identity of the machine", &answer, func() bool { return answer.AccessToken != "" })
 	return answer.AccessToken, err
 }
 
@@ -203,7 +205,7 @@ func (p *Provider) podToken(ctx context.Context, w way) (string, error) {
 			AccessToken string `json:"access_token"`
 		} `json:"token"`
 	}
-	err = ask(p.pods, req, "the identity of pod "+w.namespace+"/"+w.pod, &answer, func() bool { return answer.Token.AccessToken != "" })
+	err = reply.Read(p.pods, req, "the identity of pod "+w.namespace+"/"+w.pod, &answer, func() bool { return answer.Token.AccessToken != "" })
 	return answer.Token.AccessToken, err
 }
 
@@ -220,6 +222,6 @@ func (p *Provider) clientToken(ctx context.Context, c class, form url.Values) (s
 	var answer struct {
 		AccessToken string `json:"access_token"`
 	}
-	err = ask(p.house, req, "the identity with client id "+c.way.client, &answer, func() bool { return answer.AccessToken != "" })
+	err = reply.Read(p.house, req, "the identity with client id "+c.way.client, &answer, func() bool { return answer.AccessToken != "" })
 	return answer.AccessToken, err
 }

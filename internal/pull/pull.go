@@ -32,6 +32,7 @@ import (
 	credentials "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
 
 	"github.com/gatehouse-io/gatehouse/internal/nmi"
+	"github.com/gatehouse-io/gatehouse/internal/reply"
 )
 
 // Config says where a Provider asks.
@@ -87,7 +88,7 @@ func New(conf Config) (*Provider, error) {
 		}})}, nil
 }
 
-// maxRequest bounds what the kubelet may say, in bytes, and what others may answer.
+// maxRequest bounds what the kubelet may say, in bytes.
 const maxRequest = 1 << 20
 
 // Serve reads one request and writes its answer. An error holds no secret, and nothing
@@ -153,17 +154,14 @@ func (p *Provider) own(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := ask(p.node, req, "the node agent at "+p.conf.Socket)
-	if err != nil {
-		return "", err
-	}
 	var answer struct {
 		Token struct {
 			AccessToken string `json:"access_token"`
 		} `json:"token"`
 	}
-	if json.Unmarshal(text, &answer) != nil || answer.Token.AccessToken == "" {
-		return "", errors.New("the node agent's answer is not a token")
+	err = reply.Read(p.node, req, "the node agent at "+p.conf.Socket, &answer, func() bool { return answer.Token.AccessToken != "" })
+	if err != nil {
+		return "", unclear(err)
 	}
 	return answer.Token.AccessToken, nil
 }
@@ -176,64 +174,23 @@ func (p *Provider) exchange(ctx context.Context, name, token string) (string, er
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	text, err := ask(p.house, req, "the exchange at registry "+name)
-	var no *refusal
-	if errors.As(err, &no) && no.status == http.StatusUnauthorized {
-		return "", fmt.Errorf("%w: the kubelet identity of this cluster has no role there; give it AcrPull at the registry (az aks update --attach-acr %s)", err, name)
-	}
-	if err != nil {
-		return "", err
-	}
 	var answer struct {
 		Refresh string `json:"refresh_token"`
 	}
-	if json.Unmarshal(text, &answer) != nil || answer.Refresh == "" {
-		return "", fmt.Errorf("the answer of registry %s is not a token", name)
+	err = reply.Read(p.house, req, "the exchange at registry "+name, &answer, func() bool { return answer.Refresh != "" })
+	if no, ok := errors.AsType[*reply.Refusal](err); ok && no.Status == http.StatusUnauthorized {
+		return "", fmt.Errorf("%w: the kubelet identity of this cluster has no role there; give it AcrPull at the registry (az aks update --attach-acr %s)", err, name)
+	}
+	if err != nil {
+		return "", unclear(err)
 	}
 	return answer.Refresh, nil
 }
 
-// A refusal is another status than 200, with what is said about it to people.
-type refusal struct {
-	of     string
-	status int
-	text   string
-}
-
-func (r *refusal) Error() string { return fmt.Sprintf("%s: %d %s", r.of, r.status, r.text) }
-
-// ask returns the body of a good answer.
-func ask(client *http.Client, req *http.Request, of string) ([]byte, error) {
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s does not answer: %w", of, err)
+// unclear says of an answer that is not understood what it should have been.
+func unclear(err error) error {
+	if errors.Is(err, reply.ErrUnclear) {
+		return fmt.Errorf("%w: not a token", err)
 	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxRequest))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", of, err)
-	}
-	if res.StatusCode != http.StatusOK {
-		var no struct {
-			Errors []struct {
-				Message string `json:"message"`
-			} `json:"errors"`
-		}
-		said := string(text)
-		if json.Unmarshal(text, &no) == nil && len(no.Errors) > 0 {
-			said = no.Errors[0].Message
-		}
-		return nil, &refusal{of, res.StatusCode, printable(said)}
-	}
-	return text, nil
-}
-
-// printable is one line of a log.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return ' '
-		}
-		return r
-	}, strings.TrimSpace(text[:min(len(text), 600)]))
+	return err
 }
