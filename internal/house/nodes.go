@@ -38,9 +38,10 @@ func (h *House) nodes(issuer *issue.Issuer, trace *serve.Trace) (http.Handler, e
 	return door.Handler(), nil
 }
 
-// podOn asks the API server of a cluster that runs here whether a pod is on a node:
+// podOn asks the API server of a cluster of this house whether a pod is on a node:
 // so an agent, or who has stolen its token, gets tokens for pods of its node alone.
-// Of other clusters nobody here knows their pods.
+// While that does not run here there is no answer, which is an error. Of attached
+// clusters nobody here knows their pods.
 func (c *clusters) podOn(ctx context.Context, rec resource.Cluster, pod wire.Pod, node string) error {
 	return c.on(ctx, rec, pod, node, func(p corev1.PodSpec) bool { return !p.HostNetwork })
 }
@@ -53,8 +54,11 @@ func (c *clusters) agentOn(ctx context.Context, rec resource.Cluster, agent wire
 
 func (c *clusters) on(ctx context.Context, rec resource.Cluster, pod wire.Pod, node string, good func(corev1.PodSpec) bool) error {
 	r, ok := c.running(rec.Scope)
-	if !ok {
+	switch {
+	case !ok && rec.Attached:
 		return nil
+	case !ok:
+		return notRunning(rec.Name)
 	}
 	got, err := (*r.core.Load()).Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 	switch {
