@@ -143,7 +143,9 @@ func TestWhatGoesWrongIsSaidWithoutSecrets(t *testing.T) {
 		{law: "the house is not there", change: func(w *world) { w.conf.House = "https://127.0.0.1:1" }, want: "does not answer"},
 		{law: "the house is somebody else", change: func(w *world) { w.conf.HouseCA = nil }, want: "certificate"},
 		{law: "the house sends it elsewhere", change: func(w *world) {
-			w.house = func(out http.ResponseWriter, r *http.Request) { http.Redirect(out, r, "https://evil.example/", http.StatusTemporaryRedirect) }
+			w.house = func(out http.ResponseWriter, r *http.Request) {
+				http.Redirect(out, r, "https://evil.example/", http.StatusTemporaryRedirect)
+			}
 		}, want: "307"},
 		{law: "the agent has no token", change: func(w *world) { w.agent = answer(200, "{}") }, want: "not a token"},
 		{law: "the house has no token", change: func(w *world) { w.house = answer(200, "{}") }, want: "not a token"},
