@@ -1,9 +1,7 @@
 package workloads_test
 
 import (
-	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -24,17 +22,11 @@ func TestATokenEndsWithItsPodWhereATenantHasClustersAsked(t *testing.T) {
 	client := p.Client()
 	ask := func(assertion string) (int, string) {
 		t.Helper()
-		res, err := client.PostForm(p.House.Authority()+"/"+plane.Tenant.ID.String()+"/oauth2/v2.0/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {clientID},
-			"scope": {"https://vault.azure.net/.default"}, "client_assertion": {assertion}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}})
+		status, body, err := sent(client, p.House.Authority(), asserted(clientID, assertion))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(body)
+		return status, body
 	}
 	good := func(law, assertion string) {
 		t.Helper()

@@ -8,9 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -104,17 +102,13 @@ subjects: [{kind: ServiceAccount, name: web, namespace: shop}]
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	t.Cleanup(client.CloseIdleConnections)
 	ask := func(base, assertion, id, grant string) (int, string) {
-		res, err := client.PostForm(base+"/"+plane.Tenant.ID.String()+"/oauth2/v2.0/token", url.Values{"grant_type": {grant}, "client_id": {id},
-			"scope": {"https://vault.azure.net/.default"}, "client_assertion": {assertion}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}})
+		form := asserted(id, assertion)
+		form.Set("grant_type", grant)
+		status, body, err := sent(client, base, form)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(body)
+		return status, body
 	}
 	proxy := vars["AZURE_KUBERNETES_TOKEN_PROXY"]
 	web := serviceToken(p, "web", bindingAudience, "bound")

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,22 +45,15 @@ func (p *stage) gatehouse(stdin string, args ...string) (stdout, stderr string, 
 // returns the refusal.
 func (p *stage) exchange(assertion string) string {
 	p.T.Helper()
-	res, err := p.Client().PostForm(p.House.Authority()+"/"+plane.Tenant.ID.String()+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {clientID}, "scope": {"https://vault.azure.net/.default"},
-		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion}})
-	if err != nil {
-		p.T.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
+	status, text, err := sent(p.Client(), p.House.Authority(), asserted(clientID, assertion))
 	if err != nil {
 		p.T.Fatal(err)
 	}
 	var answer struct {
 		Description string `json:"error_description"`
 	}
-	if err := json.Unmarshal(text, &answer); err != nil || (res.StatusCode == http.StatusOK) != (answer.Description == "") {
-		p.T.Fatalf("%s: %v", res.Status, err)
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || (status == http.StatusOK) != (answer.Description == "") {
+		p.T.Fatalf("%d: %v", status, err)
 	}
 	return answer.Description
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/cli"
 	"github.com/gatehouse-io/gatehouse/internal/decide"
 	"github.com/gatehouse-io/gatehouse/internal/doctor"
+	"github.com/gatehouse-io/gatehouse/internal/manifest/nearest"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
@@ -114,7 +115,15 @@ func newCheckExplain(env *cli.Env, complete cobra.CompletionFunc) *cobra.Command
 func findRule(id string) (check.Rule, error) {
 	r, ok := check.FindRule(id)
 	if !ok {
-		return r, cli.Usage("%q is no rule: gatehouse check rules lists them", id)
+		var ids []string
+		for _, r := range check.Rules() {
+			ids = append(ids, r.ID)
+		}
+		hint := "gatehouse check rules lists them"
+		if near := nearest.Names(id, slices.Values(ids), 1); near != nil {
+			hint = fmt.Sprintf("did you mean %q? %s", near[0], hint)
+		}
+		return r, cli.Usage("%q is no rule: %s", id, hint)
 	}
 	return r, nil
 }
