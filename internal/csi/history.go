@@ -46,7 +46,7 @@ func (p *Provider) expand(ctx context.Context, token, vault string, o object) ([
 		if i := slices.Index(ids, o.version); i >= 0 {
 			ids = ids[i:]
 		} else {
-			return nil, &reply.Refusal{http.StatusNotFound, fmt.Sprintf("%s %s of vault %s", o.kind, o.name, vault), "it has no enabled version " + o.version}
+			return nil, &reply.Refusal{Status: http.StatusNotFound, Of: fmt.Sprintf("%s %s of vault %s", o.kind, o.name, vault), Text: "it has no enabled version " + o.version}
 		}
 	}
 	var out []object
@@ -91,18 +91,18 @@ func (p *Provider) enabledVersions(ctx context.Context, token, vault string, o o
 				ids = append(ids, v.id)
 			}
 			if len(ids) == 0 {
-				return nil, &reply.Refusal{http.StatusNotFound, of, "none is enabled"}
+				return nil, &reply.Refusal{Status: http.StatusNotFound, Of: of, Text: "none is enabled"}
 			}
 			return ids, nil
 		}
 		// Where to go on is taken from the link, and never whom to ask: the token goes there.
 		next, err := url.Parse(page.NextLink)
 		if err != nil {
-			return nil, &reply.Silence{of, errors.New("the link to the next page is not understood")}
+			return nil, &reply.Silence{Of: of, Err: errors.New("the link to the next page is not understood")}
 		}
 		q.Set("$skiptoken", next.Query().Get("$skiptoken"))
 	}
-	return nil, &reply.Silence{of, fmt.Errorf("there are more than %d pages", maxPages)}
+	return nil, &reply.Silence{Of: of, Err: fmt.Errorf("there are more than %d pages", maxPages)}
 }
 
 // versionIn is the last part of the id of a version.
