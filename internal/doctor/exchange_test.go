@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,20 +150,20 @@ func TestTheDoctorAndTheExchangeAgree(t *testing.T) {
 	}
 	var accepted, refused int
 	for round := range 400 {
-		var creds []record.Record
+		var creds []directory.FederatedCredential
 		for n := range rnd.IntN(3) + 1 {
-			c := directory.FederatedCredential{Owner: web.ClientID, Name: fmt.Sprintf("cred%d", n), Issuer: slip(issuer), Subject: slip(subject), Audiences: []string{slip(doctor.Exchange)}}
+			c := directory.FederatedCredential{Owner: web.ClientID, Name: fmt.Sprintf("cred-%d-%d", round, n), Issuer: slip(issuer), Subject: slip(subject), Audiences: []string{slip(doctor.Exchange)}}
 			if rnd.IntN(4) == 0 {
 				c.Subject, c.SubjectPattern = "", directory.SubjectPattern([]string{"system:serviceaccount:shop:*", "system:serviceaccount:*:web"}[rnd.IntN(2)])
 			}
-			if c.Validate() == nil {
+			if c.Validate() == nil && !slices.ContainsFunc(creds, c.SameTrust) {
 				creds = append(creds, c)
 			}
 		}
 		home := corp
 		home.AllowSubjectPatterns = rnd.IntN(2) == 0
 		if _, err := s.Commit(t.Context(), store.Change{Why: "test", Ops: append(swap(s.Current(), creds), estate.Op{Put: home})}); err != nil {
-			continue // two with the same issuer and subject
+			t.Fatalf("seed %d, round %d: %v\nof %+v", seed, round, err, creds)
 		}
 		iss, sub, aud := slip(issuer), slip(subject), slip(doctor.Exchange)
 		_, err := i.Token(t.Context(), issue.TokenRequest{
@@ -192,19 +193,13 @@ func TestTheDoctorAndTheExchangeAgree(t *testing.T) {
 }
 
 // swap puts credentials in the place of those that there are.
-func swap(est *estate.Snapshot, next []record.Record) []estate.Op {
+func swap(est *estate.Snapshot, next []directory.FederatedCredential) []estate.Op {
 	var ops []estate.Op
-	names := make(map[record.Key]bool)
-	for _, r := range next {
-		names[r.Key()] = true
-	}
 	for _, c := range est.FederatedCredentials(web.ClientID) {
-		if key := c.Key(); !names[key] {
-			ops = append(ops, estate.Op{Delete: key})
-		}
+		ops = append(ops, estate.Op{Delete: c.Key()})
 	}
-	for _, r := range next {
-		ops = append(ops, estate.Op{Put: r})
+	for _, c := range next {
+		ops = append(ops, estate.Op{Put: c})
 	}
 	return ops
 }

@@ -352,7 +352,7 @@ func (e *editor) putCredential(f directory.FederatedCredential) error {
 	}
 	list = without(list, func(other directory.FederatedCredential) bool { return other.Name == f.Name })
 	for _, other := range list {
-		if other.Issuer == f.Issuer && other.Subject == f.Subject {
+		if other.SameTrust(f) {
 			return fmt.Errorf("issuer and subject are those of federated credential %s: %w", other.Name, ErrExists)
 		}
 	}

@@ -425,6 +425,22 @@ func TestDecodeReadsWhatMarshalWrites(t *testing.T) {
 	}
 }
 
+// FED-14: an identity trusts several patterns of subjects of one issuer, each once.
+func TestPatternsOfOneIssuer(t *testing.T) {
+	t.Parallel()
+	m := identity(20, "a")
+	pattern := func(name, subjects string) directory.FederatedCredential {
+		return directory.FederatedCredential{Owner: m.ClientID, Name: name, Issuer: "https://x.example/", SubjectPattern: directory.SubjectPattern(subjects), Audiences: []string{"a"}}
+	}
+	s := apply(t, load(t, m), puts(pattern("one", "system:serviceaccount:a:*"), pattern("two", "system:serviceaccount:b:*"))...)
+	if got := s.FederatedCredentials(m.ClientID); len(got) != 2 {
+		t.Errorf("%d credentials, want two", len(got))
+	}
+	if _, err := s.Apply(3, puts(pattern("three", "system:serviceaccount:b:*"))...); !errors.Is(err, estate.ErrExists) {
+		t.Errorf("the same pattern again: %v", err)
+	}
+}
+
 func TestNoClusterSaysThatItIsAnother(t *testing.T) { // FED-15
 	t.Parallel()
 	second := scope.MustParse(sub + "/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/c2")
