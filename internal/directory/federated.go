@@ -3,6 +3,7 @@ package directory
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/gatehouse-io/gatehouse/internal/guid"
@@ -85,6 +86,14 @@ func (f FederatedCredential) Validate() error {
 // audience. One owner has no two of them.
 func (f FederatedCredential) SameTrust(other FederatedCredential) bool {
 	return f.Issuer == other.Issuer && f.Subject == other.Subject && f.SubjectPattern == other.SubjectPattern
+}
+
+// DefaultIssuer reports whether an issuer is the one that every Kubernetes cluster
+// has until somebody gives it another. The keys of one cluster would open what was
+// meant for another (FED-15).
+func DefaultIssuer(issuer string) bool {
+	u, err := url.Parse(issuer)
+	return err == nil && strings.HasPrefix(strings.ToLower(u.Hostname())+".", "kubernetes.default.")
 }
 
 func validCredentialName(name string) bool {

@@ -125,6 +125,8 @@ func (c Cluster) Validate() error {
 		return record.Invalid("cluster %q: workload identity needs the OIDC issuer", c.Scope)
 	case c.IssuerURL != "" && !issuerURL.MatchString(c.IssuerURL):
 		return record.Invalid("cluster %q: issuer %.300q is not a plain https URL with a slash at its end", c.Scope, c.IssuerURL)
+	case directory.DefaultIssuer(c.IssuerURL):
+		return record.Invalid("cluster %q: the issuer %q is the default of every Kubernetes cluster, and would be that of others too; give the API server one of its own (--service-account-issuer) and write that here", c.Scope, c.IssuerURL)
 	case c.DNSPrefix != "" && !dnsPrefix.MatchString(c.DNSPrefix):
 		return record.Invalid("cluster %q: DNS prefix %.80q is not 1 to 54 letters, digits and hyphens", c.Scope, c.DNSPrefix)
 	case c.FQDN != "" && (len(c.FQDN) > 253 || !fqdn.MatchString(c.FQDN)):

@@ -122,6 +122,7 @@ func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 		{"who may delete it does", ownerRG, cluster(func(c *resource.Cluster) { c.NodeResourceGroup = "web" }), "ok"},
 		{"FED-15: nobody takes the issuer of somebody else for his cluster", ownerRG, cluster(func(c *resource.Cluster) { c.IssuerURL = "https://token.actions.example/" }), "AuthorizationFailed"},
 		{"FED-15: but who rules the house", root, cluster(func(c *resource.Cluster) { c.IssuerURL = "https://token.actions.example/" }), "ok"},
+		{"FED-15: who takes no default, which is everybody's", root, cluster(func(c *resource.Cluster) { c.IssuerURL = "https://kubernetes.default.svc.cluster.local/" }), "BadRequest"},
 		{"DIR-14: an object id is of one tenant, for ever", root, put(t, faye), "UpdateNotPermitted"},
 		{"DIR-14: that of an identity too", ownerRG, put(t, moved), "UpdateNotPermitted"},
 		{"DIR-14: and of one kind", root, put(t, directory.Group{ID: servetest.Faye, Tenant: servetest.Tenant2, DisplayName: "faye"}), "AlreadyExists"},
