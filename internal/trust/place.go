@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 )
 
@@ -36,9 +37,7 @@ func (i *Issuers) parse(issuer string) (place, error) {
 		return place{}, fmt.Errorf("issuer: %w", err)
 	case p.url.RawQuery != "" || p.url.ForceQuery:
 		return place{}, record.Invalid("issuer: %q has a query", issuer)
-	case strings.HasPrefix(p.url.Hostname()+".", "kubernetes.default."):
-		// FED-15: every cluster has this name unless somebody gave it another, and
-		// the keys of one would open what was meant for another.
+	case directory.DefaultIssuer(issuer):
 		return place{}, record.Invalid("issuer: %q is the default of every Kubernetes cluster; give the cluster an issuer of its own (--service-account-issuer)", issuer)
 	}
 	return p, nil
@@ -57,20 +56,28 @@ func (i *Issuers) place(raw string) (place, error) {
 	if slices.ContainsFunc(strings.Split(u.Path, "/"), func(s string) bool { return s == "." || s == ".." }) {
 		return place{}, record.Invalid("%.200q has a path with dots", raw)
 	}
-	p := place{url: u, private: slices.Contains(i.conf.Private, u.Host)}
-	if p.private {
-		return p, nil
-	}
-	if port := u.Port(); port != "" && port != "443" || strings.HasSuffix(u.Host, ":") {
+	p := place{url: u, private: i.private(u.Host)}
+	if port := u.Port(); !p.private && (port != "" && port != "443" || strings.HasSuffix(u.Host, ":")) {
 		return place{}, record.Invalid("%.200q is not at port 443", raw)
 	}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
-		return p, vet(addr, false)
+		if err := vet(addr, p.private); err != nil {
+			return place{}, err
+		}
+		return p, nil
 	}
-	if !publicName(u.Hostname()) {
+	if !p.private && !publicName(u.Hostname()) {
 		return place{}, record.Invalid("%.200q is at no public host", raw)
 	}
 	return p, nil
+}
+
+// private reports whether a host may be in the own network. Port 443 may be written
+// or left out, here and there.
+func (i *Issuers) private(host string) bool {
+	return slices.ContainsFunc(i.conf.Private, func(p string) bool {
+		return strings.TrimSuffix(p, ":443") == strings.TrimSuffix(host, ":443")
+	})
 }
 
 // publicName reports whether a host is a name of the public DNS, in lower case.
@@ -98,10 +105,17 @@ var own = prefixes("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16
 
 // Addresses that are no public server's (IANA's special-purpose registries).
 // NAT64 and 6to4 addresses contain others, which nobody would look at.
-var special = append(own[:len(own):len(own)], prefixes("0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
-	"198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")...)
+var special = append(own[:len(own):len(own)], prefixes("0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24",
+	"192.88.99.0/24", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3", "2001::/23", "2001:db8::/32", "2002::/16",
+	"2620:4f:8000::/48", "3fff::/20")...)
 
-// unicast is all of IPv6 that is given out to public networks.
+// Addresses at which clouds answer for their machines, besides the link-local ones:
+// those of Azure, Alibaba, AWS and Google. Some look public, some like the own
+// network, and nobody can open them.
+var clouds = prefixes("168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::/32", "fd20:ce::/64")
+
+// unicast is all of IPv6 that is given out to public networks. What lies outside it,
+// such as NAT64, site-local addresses and multicast, need not be listed.
 var unicast = netip.MustParsePrefix("2000::/3")
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -120,26 +134,29 @@ func vet(addr netip.Addr, private bool) error {
 	}
 	addr = addr.Unmap()
 	switch {
-	case addr.Zone() != "":
+	case addr.Zone() != "" || in(clouds):
 	case private && in(own):
 		return nil
 	case !in(special) && (addr.Is4() || unicast.Contains(addr)):
 		return nil
 	}
+	if private {
+		return record.Invalid("the address %s is neither of the own network nor of a public server", addr)
+	}
 	return record.Invalid("the address %s is not of a public server; whoever runs the house may name the host with --private-issuer", addr)
 }
 
-// dial connects to a host after it has looked at its addresses. One that is not
-// good refuses all: somebody plays with the answers (FED-06). The connection ends
-// by itself: http.Transport goes on with a handshake when nobody waits for it.
-func (i *Issuers) dial(ctx context.Context, network, hostPort string) (net.Conn, error) {
+// dial connects to the host of a place after it has looked at its addresses. One
+// that is not good refuses all: somebody plays with the answers (FED-06). The
+// connection ends by itself: http.Transport goes on with a handshake when nobody
+// waits for it.
+func (i *Issuers) dial(ctx context.Context, p place, network, hostPort string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	host, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return nil, err
 	}
-	private := slices.Contains(i.conf.Private, hostPort) || port == "443" && slices.Contains(i.conf.Private, strings.TrimSuffix(hostPort, ":443"))
 	addrs := []netip.Addr{}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, addr)
@@ -150,7 +167,7 @@ func (i *Issuers) dial(ctx context.Context, network, hostPort string) (net.Conn,
 		return nil, fmt.Errorf("%s has no address", host)
 	}
 	for _, a := range addrs {
-		if err := vet(a, private); err != nil {
+		if err := vet(a, p.private); err != nil {
 			return nil, fmt.Errorf("%s: %w", host, err)
 		}
 	}

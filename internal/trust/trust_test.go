@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -222,36 +223,62 @@ func TestLocalIssuersNeedNoNetwork(t *testing.T) {
 	}
 }
 
+// badPlaces are URLs that lead into the own network, or are not written in the one
+// way that a URL can be.
+var badPlaces = []string{
+	"", "issuer.example", "http://issuer.example/", "HTTPS://issuer.example/", "file:///etc/passwd", "data:text/plain,x", "https:issuer.example", "//issuer.example", "https://", "https:///x",
+	"https://127.0.0.1/", "https://127.1.2.3/", "https://127.1/", "https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://0x7f.0.0.1/", "https://127.0.0.1./",
+	"https://0.0.0.0/", "https://0/", "https://169.254.169.254/", "https://169.254.169.254:80/", "https://168.63.129.16/", "https://168.63.129.16:80/", "https://[::ffff:168.63.129.16]/",
+	"https://10.0.0.1/", "https://172.16.0.1/", "https://172.31.255.255/", "https://192.168.0.1/", "https://100.64.0.1/", "https://100.100.100.200/",
+	"https://192.0.0.192/", "https://192.0.2.1/", "https://192.31.196.1/", "https://192.52.193.1/", "https://192.88.99.1/", "https://192.175.48.1/", "https://198.18.0.1/", "https://198.19.255.255/",
+	"https://198.51.100.1/", "https://203.0.113.1/", "https://224.0.0.1/", "https://239.255.255.255/", "https://240.0.0.1/", "https://255.255.255.255/",
+	"https://[::1]/", "https://[::]/", "https://[fe80::1]/", "https://[fe80::1%25eth0]/", "https://[fec0::1]/", "https://[fd00::1]/", "https://[fd00:ec2::254]/", "https://[fd20:ce::254]/",
+	"https://[::ffff:127.0.0.1]/", "https://[::ffff:a9fe:a9fe]/", "https://[::127.0.0.1]/", "https://[::ffff:0:127.0.0.1]/",
+	"https://[64:ff9b::7f00:1]/", "https://[64:ff9b::808:808]/", "https://[64:ff9b:1::1]/", "https://[100::1]/", "https://[2002:7f00:1::]/", "https://[2002:808:808::1]/",
+	"https://[2001::1]/", "https://[2001:10::1]/", "https://[2001:20::1]/", "https://[2001:db8::1]/", "https://[2620:4f:8000::1]/", "https://[3fff::1]/", "https://[5f00::1]/", "https://[ff02::1]/",
+	"https://localhost/", "https://localhost./", "https://LOCALHOST/", "https://db.localhost/", "https://vault/", "https://vault.default.svc/", "https://printer.local/", "https://metadata.google.internal/",
+	"https://issuer.example:80/", "https://issuer.example:8443/", "https://issuer.example:/", "https://user@issuer.example/", "https://issuer.example@127.0.0.1/", "https://issuer.example/#f",
+	"https://issuer.example\\@127.0.0.1/", "https://issuer.example/a b", "https://issuer.example/\n", "https://issuer.example/../x", "https://issuer.example/./", "https://іssuer.example/",
+	"https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local",
+}
+
 // FED-05, FED-15, and the half of FED-09 about other schemes: what leads into the
 // own network is refused when it is written, and no connection is made to it.
 func TestPlacesThatAreNotAsked(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
 	i := n.issuers()
-	bad := []string{
-		"", "issuer.example", "http://issuer.example/", "HTTPS://issuer.example/", "file:///etc/passwd", "data:text/plain,x", "https:issuer.example", "//issuer.example", "https://", "https:///x",
-		"https://127.0.0.1/", "https://127.1.2.3/", "https://127.1/", "https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://0x7f.0.0.1/", "https://127.0.0.1./",
-		"https://0.0.0.0/", "https://0/", "https://169.254.169.254/", "https://169.254.169.254:80/", "https://168.63.129.16:80/", "https://10.0.0.1/", "https://172.16.0.1/", "https://172.31.255.255/", "https://192.168.0.1/",
-		"https://100.64.0.1/", "https://192.0.2.1/", "https://198.18.0.1/", "https://224.0.0.1/", "https://255.255.255.255/",
-		"https://[::1]/", "https://[::]/", "https://[fe80::1]/", "https://[fe80::1%25eth0]/", "https://[fd00::1]/", "https://[::ffff:127.0.0.1]/", "https://[::ffff:a9fe:a9fe]/", "https://[::127.0.0.1]/",
-		"https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://[2001::1]/", "https://[2001:db8::1]/", "https://[ff02::1]/",
-		"https://localhost/", "https://localhost./", "https://LOCALHOST/", "https://db.localhost/", "https://vault/", "https://vault.default.svc/", "https://printer.local/", "https://metadata.google.internal/",
-		"https://issuer.example:80/", "https://issuer.example:8443/", "https://issuer.example:/", "https://user@issuer.example/", "https://issuer.example@127.0.0.1/", "https://issuer.example/#f", "https://issuer.example/?q", "https://issuer.example?",
-		"https://issuer.example\\@127.0.0.1/", "https://issuer.example/a b", "https://issuer.example/\n", "https://issuer.example/../x", "https://issuer.example/./", "https://іssuer.example/", "https://issuer.example/" + strings.Repeat("x", 600),
-		"https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local", "https://kubernetes.default.svc.example.com/",
-	}
-	for _, name := range bad {
+	for _, name := range append([]string{
+		"https://issuer.example/?q", "https://issuer.example?", "https://issuer.example/" + strings.Repeat("x", 600),
+		"https://kubernetes.default.example.com", "https://kubernetes.default.svc.example.com/", "https://kubernetes.default.svc.example.com:443/x/",
+	}, badPlaces...) {
 		if err := i.Check(name); !errors.Is(err, record.ErrInvalid) {
 			t.Errorf("Check(%q) = %v, want an invalid record", name, err)
 		}
 		mustFail(t, i, name)
 	}
-	if len(bad) < 40 || len(n.dialled) != 0 || n.asked != 0 {
-		t.Errorf("%d places; dialled %s; looked up %d", len(bad), n.dialled, n.asked)
+	if len(n.dialled) != 0 || n.asked != 0 {
+		t.Errorf("dialled %s; looked up %d", n.dialled, n.asked)
 	}
-	for _, name := range []string{issuer, "https://issuer.example", "https://issuer.example:443/a", "https://8.8.8.8/", "https://[2606:4700::1]/", "https://token.actions.githubusercontent.com", "https://xn--80ak6aa92e.xn--p1ai/"} {
+	for _, name := range []string{issuer, "https://issuer.example", "https://issuer.example:443/a", "https://8.8.8.8/", "https://[2606:4700::1]/", "https://token.actions.githubusercontent.com", "https://xn--80ak6aa92e.xn--p1ai/",
+		"https://kubernetes.default-cluster.example/"} {
 		if err := i.Check(name); err != nil {
 			t.Errorf("Check(%q) = %v", name, err)
+		}
+	}
+}
+
+// FED-05, FED-09: the document of an issuer leads to none of these places either.
+func TestKeysThatAreNotAskedFor(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	for tried, keys := range badPlaces {
+		n.document(issuer, keys)
+		if err := mustFail(t, n.issuers(), issuer); !strings.Contains(err.Error(), "jwks_uri: ") || !errors.Is(err, record.ErrInvalid) {
+			t.Errorf("keys at %q: %v, want an invalid place", keys, err)
+		}
+		if len(n.dialled) != tried+1 || n.asked != tried+1 {
+			t.Fatalf("keys at %q: dialled %s", keys, n.dialled[tried:])
 		}
 	}
 }
@@ -291,26 +318,76 @@ func TestNamesThatLeadInside(t *testing.T) {
 }
 
 // FED-05: whoever runs the house may open its own network for a host; what is
-// link-local stays shut.
+// link-local or a cloud's stays shut.
 func TestPrivateIssuers(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
-	n.lookups = func(int) []netip.Addr { return []netip.Addr{netip.MustParseAddr("10.0.0.7")} }
-	mustHave(t, n.issuers(func(c *trust.Config) { c.Private = []string{host} }), "k1")
-	mustHave(t, n.issuers(func(c *trust.Config) { c.Private = []string{host, "10.0.0.7"} }), "k1")
-	mustFail(t, n.issuers(func(c *trust.Config) { c.Private = []string{host + ":8443", "other.example", "10.0.0.7"} }), issuer)
-	for _, a := range []string{"169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1", "255.255.255.255"} {
+	inside := []netip.Addr{netip.MustParseAddr("10.0.0.7")}
+	n.lookups = func(int) []netip.Addr { return inside }
+	private := func(hosts ...string) func(*trust.Config) { return func(c *trust.Config) { c.Private = hosts } }
+	mustHave(t, n.issuers(private(host)), "k1")
+	mustHave(t, n.issuers(private(host+":443")), "k1")
+	mustHave(t, n.issuers(private(host, "10.0.0.7")), "k1")
+	mustFail(t, n.issuers(private(host+":8443", "other.example", "10.0.0.7")), issuer)
+	for _, a := range []string{"169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fe80::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "0.0.0.0", "224.0.0.1", "255.255.255.255"} {
 		n.lookups = func(int) []netip.Addr { return []netip.Addr{netip.MustParseAddr(a)} }
-		mustFail(t, n.issuers(func(c *trust.Config) { c.Private = []string{host} }), issuer)
+		mustFail(t, n.issuers(private(host)), issuer)
+		// Nor when it is the address that was named.
+		name := "https://" + strings.TrimSuffix(net.JoinHostPort(a, ""), ":")
+		at, dialled := n.issuers(private(strings.TrimPrefix(name, "https://"))), len(n.dialled)
+		if err := at.Check(name); !errors.Is(err, record.ErrInvalid) {
+			t.Errorf("Check(%q) = %v, want an invalid record", name, err)
+		}
+		mustFail(t, at, name)
+		if len(n.dialled) != dialled {
+			t.Errorf("dialled %s", n.dialled[dialled:])
+		}
 	}
-	n.lookups = func(int) []netip.Addr { return []netip.Addr{netip.MustParseAddr("10.0.0.7")} }
+	n.lookups = func(int) []netip.Addr { return inside }
 	n.document("https://127.0.0.1:6443/tenant/", "https://127.0.0.1:6443/keys")
-	with := n.issuers(func(c *trust.Config) { c.Private = []string{"127.0.0.1:6443"} })
+	with := n.issuers(private("127.0.0.1:6443"))
 	if keys, err := with.Keys(t.Context(), "https://127.0.0.1:6443/tenant/", "k1"); err != nil || keys.Len() != 1 {
 		t.Errorf("%d keys, %v", keys.Len(), err)
 	}
 	mustFail(t, with, "https://127.0.0.1/tenant/")
 	mustFail(t, with, "https://127.0.0.1:6444/tenant/")
+}
+
+// FED-05: a host of the own network is open to issuers that are there themselves.
+// The document of a public one leads there no more than anywhere else inside.
+func TestAPublicIssuerLeadsToNoPrivateHost(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	lookup := func(_ context.Context, name string) ([]netip.Addr, error) {
+		if name == host {
+			return []netip.Addr{public}, nil
+		}
+		return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+	}
+	for _, tt := range []struct{ private, keys string }{
+		{"other.example", "https://other.example/keys"},
+		{"other.example", "https://other.example:443/keys"},
+		{"other.example:443", "https://other.example/keys"},
+		{"other.example:8200", "https://other.example:8200/keys"},
+		{"vault", "https://vault/keys"},
+		{"10.0.0.7:8200", "https://10.0.0.7:8200/keys"},
+		{"127.0.0.1", "https://127.0.0.1/keys"},
+		{"[::1]", "https://[::1]/keys"},
+	} {
+		n.document(issuer, tt.keys)
+		n.dialled = nil
+		err := mustFail(t, n.issuers(func(c *trust.Config) { c.Lookup, c.Private = lookup, []string{tt.private} }), issuer)
+		if !strings.Contains(err.Error(), "is in the own network, and its issuer is not") || len(n.dialled) != 1 {
+			t.Errorf("%s with %s open: %v; dialled %s", tt.keys, tt.private, err, n.dialled)
+		}
+	}
+	// One that is there itself has its keys where it likes, at places that are open.
+	n.document(issuer, "https://other.example/keys")
+	inside := func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+	}
+	mustHave(t, n.issuers(func(c *trust.Config) { c.Lookup, c.Private = inside, []string{host, "other.example"} }), "k1")
+	mustFail(t, n.issuers(func(c *trust.Config) { c.Lookup, c.Private = inside, []string{host} }), issuer)
 }
 
 // FED-07, FED-08, FED-09 and sizes: what an issuer must not answer.
@@ -327,45 +404,69 @@ func TestAnswersThatAreRefused(t *testing.T) {
 	says := func(text string) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) }
 	}
-	for law, set := range map[string]func(n *network){
-		"FED-07: a redirect to itself":                func(n *network) { n.on(path, redirect(issuer+".well-known/openid-configuration?2", 302)) },
-		"FED-07: a redirect of the keys":              func(n *network) { n.on("/keys", redirect("https://issuer.example/other", 307)) },
-		"FED-07: a redirect to the metadata endpoint": func(n *network) { n.on(path, redirect("http://169.254.169.254/", 301)) },
-		"FED-08: another issuer":                      func(n *network) { n.document("https://issuer.example/other/", "https://issuer.example/keys") },
-		"FED-08: no slash at the end":                 func(n *network) { n.document(strings.TrimSuffix(issuer, "/"), "https://issuer.example/keys") },
-		"FED-08: none":                                func(n *network) { n.document("", "https://issuer.example/keys") },
-		"FED-08: two": func(n *network) {
+	keysAt := func(at string) func(n *network) { return func(n *network) { n.document(issuer, at) } }
+	documentOf := func(issuer string) func(n *network) {
+		return func(n *network) { n.document(issuer, "https://issuer.example/keys") }
+	}
+	for law, tt := range map[string]struct {
+		why string
+		set func(n *network)
+	}{
+		"FED-07: a redirect to itself": {"issuer.example answered 302", func(n *network) { n.on(path, redirect(issuer+".well-known/openid-configuration?2", http.StatusFound)) }},
+		"FED-07: a redirect of the keys": {"jwks_uri: issuer.example answered 307", func(n *network) {
+			n.on("/keys", redirect("https://issuer.example/other", http.StatusTemporaryRedirect))
+		}},
+		"FED-07: a redirect to another host":          {"issuer.example answered 302", func(n *network) { n.on(path, redirect("https://other.example/other", http.StatusFound)) }},
+		"FED-07: a redirect of the keys to http":      {"jwks_uri: issuer.example answered 308", func(n *network) { n.on("/keys", redirect("http://issuer.example/other", http.StatusPermanentRedirect)) }},
+		"FED-07: a redirect to the metadata endpoint": {"issuer.example answered 301", func(n *network) { n.on(path, redirect("http://169.254.169.254/", http.StatusMovedPermanently)) }},
+		"FED-07: a chain of 20 redirects": {"issuer.example answered 303", func(n *network) {
+			n.on(path, redirect("https://issuer.example/other", http.StatusSeeOther))
+			n.on("/other", redirect("https://issuer.example/2", http.StatusSeeOther))
+			for hop := 2; hop < 20; hop++ {
+				n.on(fmt.Sprintf("/%d", hop), redirect(fmt.Sprintf("https://issuer.example/%d", hop+1), http.StatusSeeOther))
+			}
+			n.on("/20", says(`{"issuer":"`+issuer+`","jwks_uri":"https://issuer.example/keys"}`))
+		}},
+		"FED-08: another issuer":      {`it is of "https://issuer.example/other/"`, documentOf("https://issuer.example/other/")},
+		"FED-08: no slash at the end": {`it is of "https://issuer.example/tenant"`, documentOf(strings.TrimSuffix(issuer, "/"))},
+		"FED-08: none":                {`it is of ""`, documentOf("")},
+		"FED-08: two": {"duplicate object member name", func(n *network) {
 			n.on(path, says(`{"issuer":"`+issuer+`","issuer":"`+issuer+`","jwks_uri":"https://issuer.example/keys"}`))
-		},
-		"FED-09: a file":          func(n *network) { n.document(issuer, "file:///keys") },
-		"FED-09: data":            func(n *network) { n.document(issuer, `data:application/json,{"keys":[]}`) },
-		"FED-09: http":            func(n *network) { n.document(issuer, "http://issuer.example/keys") },
-		"FED-09: the own network": func(n *network) { n.document(issuer, "https://127.0.0.1/keys") },
-		"FED-09: another port":    func(n *network) { n.document(issuer, "https://issuer.example:8443/keys") },
-		"FED-09: a relative one":  func(n *network) { n.document(issuer, "/keys") },
-		"FED-09: none":            func(n *network) { n.document(issuer, "") },
-		"not found":               func(n *network) { n.on(path, nil) },
-		"an error with a document": func(n *network) {
-			n.on("/keys", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); io.WriteString(w, `{"keys":[]}`) })
-		},
-		"no JSON": func(n *network) { n.on(path, says("<html>")) },
-		"no keys": func(n *network) { n.on("/keys", says("{}")) },
-		"a document of a megabyte": func(n *network) {
+		}},
+		"FED-09: a file":          {`jwks_uri: invalid: "file:///keys" is not a plain https URL`, keysAt("file:///keys")},
+		"FED-09: data":            {"is not a plain https URL", keysAt(`data:application/json,{"keys":[]}`)},
+		"FED-09: http":            {`"http://issuer.example/keys" is not a plain https URL`, keysAt("http://issuer.example/keys")},
+		"FED-09: the own network": {"127.0.0.1 is not of a public server", keysAt("https://127.0.0.1/keys")},
+		"FED-09: another port":    {"is not at port 443", keysAt("https://issuer.example:8443/keys")},
+		"FED-09: a relative one":  {`"/keys" is not a plain https URL`, keysAt("/keys")},
+		"FED-09: none":            {`"" is not a plain https URL`, keysAt("")},
+		"not found":               {"answered 404", func(n *network) { n.on(path, nil) }},
+		"an error with a document": {"answered 500", func(n *network) {
+			n.on("/keys", func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusInternalServerError)
+				io.WriteString(w, `{"keys":[]}`)
+			})
+		}},
+		"no JSON": {"discovery document: ", func(n *network) { n.on(path, says("<html>")) }},
+		"no keys": {"key document with 0 keys", func(n *network) { n.on("/keys", says("{}")) }},
+		"a document of a megabyte": {"the answer is too large", func(n *network) {
 			n.on(path, says(`{"issuer":"`+issuer+`","jwks_uri":"https://issuer.example/keys","x":"`+strings.Repeat("x", 1<<20)+`"}`))
-		},
-		"keys of a megabyte": func(n *network) { n.on("/keys", says(`{"keys":[],"x":"`+strings.Repeat("x", 1<<20)+`"}`)) },
-		"headers of a megabyte": func(n *network) {
+		}},
+		"keys of a megabyte": {"jwks_uri: the answer is too large", func(n *network) { n.on("/keys", says(`{"keys":[],"x":"`+strings.Repeat("x", 1<<20)+`"}`)) }},
+		"headers of a megabyte": {"headers exceeded", func(n *network) {
 			n.on("/keys", func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("X", strings.Repeat("x", 1<<20))
 				io.WriteString(w, `{"keys":[]}`)
 			})
-		},
+		}},
 	} {
 		t.Run(law, func(t *testing.T) {
 			t.Parallel()
 			n := newNetwork(t)
-			set(n)
-			mustFail(t, n.issuers(), issuer)
+			tt.set(n)
+			if err := mustFail(t, n.issuers(), issuer); !strings.Contains(err.Error(), tt.why) {
+				t.Errorf("refused because %v, want %s", err, tt.why)
+			}
 			if n.count("/other") != 0 || len(n.dialled) > 2 {
 				t.Errorf("went on to %s", n.dialled)
 			}
@@ -381,11 +482,14 @@ func TestCertificatesThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for law, make := range map[string]func(n *network) tls.Certificate{
-		"another host": func(n *network) tls.Certificate {
+	for law, tt := range map[string]struct {
+		why  string
+		make func(n *network) tls.Certificate
+	}{
+		"another host": {"certificate is valid for other.example, not issuer.example", func(n *network) tls.Certificate {
 			return n.certificate(n.ca, pki.Leaf{CommonName: host, DNS: []string{"other.example"}, Server: true, Life: time.Hour})
-		},
-		"expired": func(n *network) tls.Certificate {
+		}},
+		"expired": {"certificate has expired", func(n *network) tls.Certificate {
 			pair, err := n.ca.Issue(good, time.Now().Add(-48*time.Hour))
 			if err != nil {
 				t.Fatal(err)
@@ -395,16 +499,17 @@ func TestCertificatesThatAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			return cert
-		},
-		"another authority": func(n *network) tls.Certificate { return n.certificate(stranger, good) },
-		"a client's": func(n *network) tls.Certificate {
+		}},
+		"self-signed":       {"certificate signed by unknown authority", func(*network) tls.Certificate { return selfSigned(t) }},
+		"another authority": {"certificate signed by unknown authority", func(n *network) tls.Certificate { return n.certificate(stranger, good) }},
+		"a client's": {"incompatible key usage", func(n *network) tls.Certificate {
 			return n.certificate(n.ca, pki.Leaf{CommonName: host, DNS: []string{host}, Client: true, Life: time.Hour})
-		},
+		}},
 	} {
 		n := newNetwork(t)
-		n.server.TLS.Certificates = []tls.Certificate{make(n)}
-		if err := mustFail(t, n.issuers(), issuer); !strings.Contains(err.Error(), "x509: ") && !strings.Contains(err.Error(), "tls: ") {
-			t.Errorf("%s: %v", law, err)
+		n.server.TLS.Certificates = []tls.Certificate{tt.make(n)}
+		if err := mustFail(t, n.issuers(), issuer); !strings.Contains(err.Error(), tt.why) {
+			t.Errorf("%s: %v, want %s", law, err, tt.why)
 		}
 		if n.count("/tenant/.well-known/openid-configuration") != 0 {
 			t.Errorf("%s: it was asked", law)
@@ -413,4 +518,19 @@ func TestCertificatesThatAreRefused(t *testing.T) {
 	n := newNetwork(t)
 	n.server.TLS.Certificates = []tls.Certificate{n.certificate(n.ca, good)}
 	mustHave(t, n.issuers(), "k1")
+}
+
+// selfSigned is a certificate of the right host that nobody but itself vouches for.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
