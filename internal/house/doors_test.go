@@ -302,7 +302,9 @@ func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 	t.Parallel()
 	pods := startIssuer(t)
 	g := newGate(t, pods.open)
-	g.put(pods.credential())
+	ofRobot := pods.credential()
+	ofRobot.Owner = robotApp.AppID
+	g.commit(estate.Op{Put: pods.credential()}, estate.Op{Put: ofRobot})
 	secret, err := g.operator.NewSecret(t.Context(), robotApp.AppID.String(), wire.NewSecret{Name: "ci", Days: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -317,6 +319,7 @@ func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 	anaAPI := g.signIn("api://gatehouse")["access_token"].(string)
 	robotCluster, _ := robotToken(kubeServer)
 	robotAPI, _ := robotToken("api://gatehouse")
+	robotByPod, _, _ := g.exchange(pods, robotApp.AppID, kubeServer)
 
 	anaAsks := func() map[string]bool {
 		pw, _, _ := g.token("grant_type", "password", "client_id", azClient, "username", ana.UserPrincipalName, "password", password, "scope", "openid")
@@ -329,7 +332,9 @@ func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 	}
 	robotAsks := func() map[string]bool {
 		_, issued := robotToken(kubeServer)
-		return map[string]bool{"TokenReview": g.authenticated(robotCluster), "SubjectAccessReview": g.may(robot.ID.String(), robot.ID) == "allow", "management API": g.api(robotAPI), "client secret": issued}
+		_, exchanged, _ := g.exchange(pods, robotApp.AppID, kubeServer)
+		return map[string]bool{"SubjectAccessReview": g.may(robot.ID.String(), robot.ID) == "allow", "TokenReview": g.authenticated(robotCluster), "TokenReview of a token by a federated one": g.authenticated(robotByPod),
+			"management API": g.api(robotAPI), "client secret": issued, "federated token": exchanged == http.StatusOK}
 	}
 	held := map[string]string{}
 	for _, resource := range []string{kubeServer, "api://gatehouse", "https://management.azure.com", "https://graph.microsoft.com"} {
@@ -364,11 +369,11 @@ func TestWhoIsGoneIsNobodyAtAnyDoor(t *testing.T) {
 		ask       func() map[string]bool
 	}{
 		{"a disabled user", off(ana), estate.Op{Put: ana}, anaAsks},
-		{"a disabled application", off(robotApp), estate.Op{Put: robotApp}, robotAsks},
-		{"a disabled service principal", off(robot), estate.Op{Put: robot}, robotAsks},
-		{"a disabled managed identity", off(identity), estate.Op{Put: identity}, identityAsks},
+		{"FED-17: a disabled application", off(robotApp), estate.Op{Put: robotApp}, robotAsks},
+		{"FED-17: a disabled service principal", off(robot), estate.Op{Put: robot}, robotAsks},
+		{"FED-17: a disabled managed identity", off(identity), estate.Op{Put: identity}, identityAsks},
 		{"FED-17: a deleted managed identity", estate.Op{Delete: identity.Key()}, estate.Op{}, identityAsks},
-		{"a deleted service principal", estate.Op{Delete: robot.Key()}, estate.Op{}, robotAsks},
+		{"FED-17: a deleted service principal", estate.Op{Delete: robot.Key()}, estate.Op{}, robotAsks},
 		{"a deleted user", estate.Op{Delete: ana.Key()}, estate.Op{}, anaAsks},
 	} {
 		t.Run(tt.law, func(t *testing.T) {

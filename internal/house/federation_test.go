@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/house"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
@@ -98,7 +99,13 @@ func (i *issuer) open(conf *house.Config) {
 // identityToken is a token of the managed identity, by a token of the issuer.
 func (g *gate) identityToken(i *issuer, resource string) (string, int, string) {
 	g.t.Helper()
-	status, m, text := g.token("grant_type", "client_credentials", "client_id", identity.ClientID.String(), "scope", resource+"/.default",
+	return g.exchange(i, identity.ClientID, resource)
+}
+
+// exchange gets a token of a client by one of the issuer.
+func (g *gate) exchange(i *issuer, client directory.AppID, resource string) (string, int, string) {
+	g.t.Helper()
+	status, m, text := g.token("grant_type", "client_credentials", "client_id", client.String(), "scope", resource+"/.default",
 		"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion", i.token())
 	raw, _ := m["access_token"].(string)
 	return raw, status, text
@@ -144,7 +151,7 @@ func TestEveryDoorChecksTheIssuersOfCredentials(t *testing.T) {
 	g.put(directory.FederatedCredential{Owner: robotApp.AppID, Name: "good", Issuer: "https://issuer.example/", Subject: "s", Audiences: []string{"a"}})
 	for door, write := range doors {
 		before := g.house.Store().Current().Revision()
-		for _, issuer := range []string{"https://127.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "https://[::ffff:10.0.0.1]/", "https://2130706433/", "https://0x7f.1/",
+		for _, issuer := range []string{"https://127.0.0.1/", "https://168.63.129.16/", "https://10.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "https://[::ffff:10.0.0.1]/", "https://2130706433/", "https://0x7f.1/",
 			"https://localhost/", "https://kubernetes.default.svc.cluster.local", "https://issuer.example:8443/", "https://u@issuer.example/", "https://issuer.example/../", "http://issuer.example/"} {
 			if status, text := write(issuer); status != http.StatusBadRequest || !strings.Contains(text, "issuer") {
 				t.Errorf("%s: the issuer %s is answered %d %s", door, issuer, status, text)
@@ -157,6 +164,40 @@ func TestEveryDoorChecksTheIssuersOfCredentials(t *testing.T) {
 		if status, text := write(own); status != http.StatusCreated {
 			t.Errorf("%s: the house's own issuer is answered %d %s", door, status, text)
 		}
+	}
+}
+
+// FED-05: nor does the approval of a request for an identity make a credential of
+// what somebody wrote as the issuer of a cluster that others run.
+func TestAnApprovalChecksTheIssuerOfItsCredentials(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	g.put(given(50, idOf[azurerbac.DefinitionID]("a7ffa36f-339b-4b5c-8bdf-e2c188b2c0eb"), clusterAt)) // Azure Kubernetes Service RBAC Writer
+	issuerOf := func(issuer string) {
+		t.Helper()
+		c, _ := g.house.Store().Current().Cluster(clusterAt)
+		c.OIDCIssuer, c.IssuerURL = true, issuer
+		g.put(c)
+	}
+	issuerOf("https://127.0.0.1/")
+	q, err := g.as(ana).AskIdentity(t.Context(), wire.NewIdentityRequest{Identity: identity.Resource.String(), Cluster: clusterAt.String(), Namespace: "web", ServiceAccounts: []string{"frontend"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, issuer := range []string{"https://127.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/", "https://168.63.129.16/", "https://2130706433/", "https://0x7f.1/", "https://localhost/",
+		"https://vault.default.svc/", "https://issuer.example:8443/"} {
+		issuerOf(issuer)
+		_, err := g.operator.ApproveRequest(t.Context(), q.ID, wire.AnswerToRequest{})
+		if e, ok := errors.AsType[*apiclient.Error](err); !ok || e.Status != http.StatusBadRequest || !strings.Contains(e.Message, "issuer") {
+			t.Errorf("approved with the issuer %s: %v", issuer, err)
+		}
+	}
+	if made := g.house.Store().Current().FederatedCredentials(identity.ClientID); len(made) != 0 {
+		t.Errorf("made %+v", made)
+	}
+	issuerOf("https://issuer.example/c1/")
+	if q, err = g.operator.ApproveRequest(t.Context(), q.ID, wire.AnswerToRequest{}); err != nil || len(q.Credentials) != 1 {
+		t.Errorf("with a good issuer: %+v, %v", q, err)
 	}
 }
 

@@ -177,6 +177,9 @@ func TestFederatedTokensThatAreRefused(t *testing.T) {
 		{"FED-03: an audience that is nearly right", map[string]any{"aud": exchange + "/"}, 700212, none + "audience '" + exchange + "/'."},
 		{"FED-03: the audience of another in capitals", map[string]any{"aud": strings.ToLower(exchange)}, 700212, none + "audience '" + strings.ToLower(exchange) + "'."},
 		{"FED-03: two audiences", map[string]any{"aud": []string{exchange, "api://other"}}, 700212, "several audiences"},
+		{"FED-03: two audiences, the right one last", map[string]any{"aud": []string{"api://other", exchange}}, 700212, "several audiences"},
+		{"FED-03: the right audience twice", map[string]any{"aud": []string{exchange, exchange}}, 700212, "several audiences"},
+		{"FED-03: an empty list of audiences", map[string]any{"aud": []string{}}, 700212, "or for none"},
 		{"expired", map[string]any{"exp": w.clock.Now().Unix() - 1, "iat": w.clock.Now().Unix() - 60}, 700024, "Client assertion is not within its valid time range: it ended at "},
 		{"not valid yet", map[string]any{"nbf": w.clock.Now().Unix() + 600}, 700024, "Client assertion is not within its valid time range"},
 		{"without an end", map[string]any{"exp": nil}, 700024, "it has no end"},
@@ -196,6 +199,9 @@ func TestFederatedTokensThatAreRefused(t *testing.T) {
 		"system:serviceaccount:we:bfrontend", "system: serviceaccount:web:frontend", "serviceaccount:web:frontend", "system:serviceaccount:a:b", "%",
 	} {
 		rows = append(rows, row{"FED-02: subject " + subject, map[string]any{"sub": subject}, 700213, none + "subject '" + subject + "'. Check your federated identity credential"})
+	}
+	for _, aud := range []any{7, true, []any{7}, []any{exchange, 7}, []any{[]string{exchange}}, []any{nil}, []any{""}, map[string]any{exchange: exchange}} {
+		rows = append(rows, row{fmt.Sprintf("FED-03: audience %v", aud), map[string]any{"aud": aud}, 50027, "JWT token is invalid or malformed."})
 	}
 	for _, sub := range []any{"system:serviceaccount:web:frontend ", " " + account, "syst\u0435m:serviceaccount:web:frontend", "", 7, []string{account}, "a\nb"} {
 		rows = append(rows, row{fmt.Sprintf("FED-02: subject %q", sub), map[string]any{"sub": sub}, 50027, "JWT token is invalid or malformed."})
@@ -268,28 +274,37 @@ func TestFederatedTokensThatAreRefused(t *testing.T) {
 // FED-17: what is taken away counts at once, even while the issuer is being asked.
 func TestFederationEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	off := workload
-	off.Disabled = true
+	off, offApp, offSP := workload, web, webSP
+	off.Disabled, offApp.Disabled, offSP.Disabled = true, true, true
+	ofApp := workloadCredential
+	ofApp.Owner = web.AppID
 	for law, tt := range map[string]struct {
-		end  func(w *world)
-		code int
+		client directory.AppID
+		end    func(w *world)
+		code   int
+		held   bool // the token that was issued before lives on
 	}{
-		"the credential is deleted": {func(w *world) { w.remove(workloadCredential.Key()) }, 700211},
-		"its subject changes":       {func(w *world) { c := workloadCredential; c.Subject = "x"; w.commit(c) }, 700213},
-		"the identity is disabled":  {func(w *world) { w.commit(off) }, 7000112},
-		"the identity is deleted":   {func(w *world) { w.remove(workloadCredential.Key(), workload.Key()) }, 700016},
-		"the identity moves elsewhere": {func(w *world) {
+		"the credential is deleted": {workload.ClientID, func(w *world) { w.remove(workloadCredential.Key()) }, 700211, true},
+		"its subject changes":       {workload.ClientID, func(w *world) { c := workloadCredential; c.Subject = "x"; w.commit(c) }, 700213, true},
+		"the identity is disabled":  {workload.ClientID, func(w *world) { w.commit(off) }, 7000112, false},
+		"the identity is deleted":   {workload.ClientID, func(w *world) { w.remove(workloadCredential.Key(), workload.Key()) }, 700016, false},
+		"the identity moves elsewhere": {workload.ClientID, func(w *world) {
 			next := workload
 			next.ID = principal.ID{5, 9}
 			w.remove(workloadCredential.Key(), workload.Key())
 			w.commit(next)
-		}, 700211},
+		}, 700211, false},
+		"the credential of an application is deleted": {web.AppID, func(w *world) { w.remove(ofApp.Key()) }, 700211, true},
+		"the application is disabled":                 {web.AppID, func(w *world) { w.commit(offApp) }, 7000112, false},
+		"the service principal is disabled":           {web.AppID, func(w *world) { w.commit(offSP) }, 7000112, false},
+		"the service principal is deleted":            {web.AppID, func(w *world) { w.remove(webSP.Key()) }, 700016, false},
 	} {
 		t.Run(law, func(t *testing.T) {
 			t.Parallel()
 			w, kube := newFederatedWorld(t)
+			w.commit(ofApp)
 			second := w.addReplica()
-			ask := func() url.Values { return exchangeForm(workload.ClientID.String(), kube.token(nil)) }
+			ask := func() url.Values { return exchangeForm(tt.client.String(), kube.token(nil)) }
 			r := w.post(tokenPath(tenantA.ID.String()), ask())
 			if r.Status != http.StatusOK {
 				t.Fatalf("%d %s", r.Status, r.Raw)
@@ -312,28 +327,32 @@ func TestFederationEndsAtOnce(t *testing.T) {
 				t.Errorf("at the other replica, after a second: %d %s", r.Status, r.Raw)
 			}
 			live, err := w.issuer.Live(t.Context(), held)
-			if gone := strings.Contains(law, "identity"); err != nil || live == gone {
+			if err != nil || live != tt.held {
 				t.Errorf("the token that was issued before: live %t, %v", live, err)
 			}
 		})
 	}
 }
 
-// FED-14: one issuer and subject in two identities: each yields the one that was
-// named.
+// FED-14: one issuer and subject in several identities: each yields the one that was
+// named, and its token is one of its own tenant alone.
 func TestOneSubjectOfTwoIdentities(t *testing.T) {
 	t.Parallel()
 	w, kube := newFederatedWorld(t)
 	other := directory.ManagedIdentity{ID: principal.ID{5, 2}, ClientID: directory.NewAppID(), Tenant: tenantB.ID, DisplayName: "other", Resource: scope.MustParse("/subscriptions/50000000-0000-4000-8000-000000000002")}
-	credential := workloadCredential
-	credential.Owner = other.ClientID
-	w.commit(other, credential)
+	twin := directory.ManagedIdentity{ID: principal.ID{5, 3}, ClientID: directory.NewAppID(), Tenant: tenantA.ID, DisplayName: "twin", Resource: scope.MustParse("/subscriptions/50000000-0000-4000-8000-000000000003")}
+	credential, ofTwin := workloadCredential, workloadCredential
+	credential.Owner, ofTwin.Owner = other.ClientID, twin.ClientID
+	w.commit(other, credential, twin, ofTwin)
 	raw := kube.token(nil)
-	if r := w.post(tokenPath(tenantA.ID.String()), exchangeForm(workload.ClientID.String(), raw)); w.verify(r.Access, "https://vault.azure.net").ObjectID != workload.ID {
-		t.Errorf("%s", r.Raw)
-	}
-	if r := w.post(tokenPath(tenantB.ID.String()), exchangeForm(other.ClientID.String(), raw)); r.Status != http.StatusOK {
-		t.Errorf("%s", r.Raw)
+	for _, m := range []directory.ManagedIdentity{workload, twin, other} {
+		r := w.post(tokenPath(m.Tenant.String()), exchangeForm(m.ClientID.String(), raw))
+		for _, at := range []directory.TenantID{tenantA.ID, tenantB.ID} {
+			c, err := w.checkAt(at, r.Access, token.AccessToken, "https://vault.azure.net")
+			if mine := at == m.Tenant; mine != (err == nil) || mine && (c.ObjectID != m.ID || c.AppID != m.ClientID) {
+				t.Errorf("%s in tenant %s: %+v, %v", m.DisplayName, at, c, err)
+			}
+		}
 	}
 	for realm, id := range map[directory.TenantID]directory.AppID{tenantA.ID: other.ClientID, tenantB.ID: workload.ClientID} {
 		if r := w.post(tokenPath(realm.String()), exchangeForm(id.String(), raw)); r.Code != 700016 || r.Access != "" {
@@ -464,6 +483,39 @@ func TestPatternsOfSubjects(t *testing.T) { // FED-02
 	w.commit(tenantA)
 	if got := ask(account); got != http.StatusUnauthorized {
 		t.Errorf("a tenant that allows patterns no more: %d", got)
+	}
+}
+
+// FED-02: a subject has no wildcards, also where a tenant allows patterns: what looks
+// like one is that character.
+func TestWildcardsInSubjectsAreCharacters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	allows := tenantA
+	allows.AllowSubjectPatterns = true
+	w.commit(allows, workload)
+	kube := w.foreigner(token.RS256, clusterIssuer)
+	subjects := []string{"*", "repo:org/*:ref:refs/heads/?", "system:serviceaccount:web:front?nd", "system:serviceaccount:*:job"}
+	for n, subject := range subjects {
+		c := workloadCredential
+		c.Name, c.Subject = fmt.Sprintf("cred-%d", n), subject
+		w.commit(c)
+	}
+	ask := func(subject string) reply {
+		return w.post(tokenPath(tenantA.ID.String()), exchangeForm(workload.ClientID.String(), kube.token(map[string]any{"sub": subject})))
+	}
+	for _, subject := range subjects {
+		if r := ask(subject); r.Status != http.StatusOK {
+			t.Errorf("%s itself: %d %s", subject, r.Status, r.Raw)
+		}
+	}
+	for _, subject := range []string{
+		account, "system:serviceaccount:web:job", "system:serviceaccount:*:*", "system:serviceaccount:web:front*nd", "system:serviceaccount:web:fronnd", "**", "?", "x",
+		"repo:org/repo:ref:refs/heads/a", "repo:org/*:ref:refs/heads/a", "repo:org/repo:ref:refs/heads/?", "repo:org/:ref:refs/heads/?", "repo:org/*:ref:refs/heads/", "repo:org/?:ref:refs/heads/*",
+	} {
+		if r := ask(subject); r.Status != http.StatusUnauthorized || r.Code != 700213 || r.Access != "" {
+			t.Errorf("%s: %d %s", subject, r.Status, r.Raw)
+		}
 	}
 }
 

@@ -226,8 +226,14 @@ func (w *world) verify(raw string, audiences ...string) token.Claims {
 }
 
 func (w *world) check(raw string, purpose token.Purpose, audiences ...string) (token.Claims, error) {
-	tid := tenantA.ID.String()
-	want := token.Want{Tenant: tenantA.ID, Issuers: []string{"https://sts.windows.net/" + tid + "/", authority + "/" + tid + "/v2.0"}, Audiences: audiences, Purpose: purpose}
+	w.t.Helper()
+	return w.checkAt(tenantA.ID, raw, purpose, audiences...)
+}
+
+// checkAt is check for who accepts tokens of another tenant.
+func (w *world) checkAt(tenant directory.TenantID, raw string, purpose token.Purpose, audiences ...string) (token.Claims, error) {
+	tid := tenant.String()
+	want := token.Want{Tenant: tenant, Issuers: []string{"https://sts.windows.net/" + tid + "/", authority + "/" + tid + "/v2.0"}, Audiences: audiences, Purpose: purpose}
 	return token.Verify(raw, w.ring.Set(), want, w.clock.Now())
 }
 
