@@ -49,9 +49,15 @@ const (
 )
 
 // ExamineAll looks for what is wrong with many pods, service accounts, credentials
-// and identities. Of what is right it says how much there is.
+// and identities. Of what is right it says how much there is. Where no cluster was
+// read at all, it says of each that nobody looked.
 func ExamineAll(s Sweep) []Finding {
 	var all []Finding
+	if len(s.Read) == 0 {
+		for c := range s.Estate.Clusters() {
+			all = append(all, Finding{Check: "workloads", About: "cluster " + c.Name, What: "its pods and service accounts were not looked at", Fix: "gatehouse doctor --all --cluster " + Quote(c.Name)})
+		}
+	}
 	for _, c := range s.Read {
 		all = append(all, s.pods(c)...)
 		all = append(all, s.accounts(c)...)

@@ -91,6 +91,7 @@ func TestSweeps(t *testing.T) {
 			s.Read = []doctor.Swept{{Cluster: aks, Accounts: doctor.Know([]corev1.ServiceAccount{sa("shop", "web", "")}), Pods: doctor.Unknown[[]corev1.Pod]("forbidden")}}
 		}, "pods", unseen, "forbidden"},
 		{"a cluster that was not read", []record.Record{aks, cred, given}, nil, "subject-exists", unseen, "1 credential"},
+		{"no cluster was read at all", []record.Record{aks, given}, nil, "workloads", unseen, "were not looked at"},
 		{"a namespace that is gone", []record.Record{aks, cred, given}, read(nil, sa("test", "web", "")), "subject-exists", wrong, "has no namespace shop: whoever makes it gets the identity"},
 		{"a service account that is gone", []record.Record{aks, cred, given}, read(nil, sa("shop", "job", "")), "subject-exists", wrong, "has no service account web in namespace shop"},
 		{"an issuer of no cluster", []record.Record{cred, given}, nil, "issuer-known", wrong, "az identity federated-credential delete --name shop-web"},
