@@ -519,6 +519,8 @@ func TestAFloodOfPasswordsDoesNotStopDecisions(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	codes := map[int]int{}
+	flooded := make(chan struct{}) // the first of the flood was answered
+	begun := sync.OnceFunc(func() { close(flooded) })
 	for n := range 64 {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
@@ -537,8 +539,14 @@ func TestAFloodOfPasswordsDoesNotStopDecisions(t *testing.T) {
 				mu.Lock()
 				codes[res.StatusCode]++
 				mu.Unlock()
+				begun()
 			}
 		})
+	}
+	select {
+	case <-flooded:
+	case <-time.After(time.Minute):
+		t.Fatal("the flood is never answered")
 	}
 	flood50, flood99 := measure(asked)
 	stop()

@@ -98,7 +98,7 @@ func (w *workloads) list(ctx context.Context, r schema.GroupVersionResource) ([]
 func readAll[T any](ctx context.Context, w *workloads, resource string, parse func([]byte) (T, error)) ([]T, error) {
 	list, err := w.list(ctx, schema.GroupVersionResource{Group: podid.Group, Version: podid.Version, Resource: resource})
 	if apierrors.IsNotFound(errors.Unwrap(err)) {
-		return nil, fmt.Errorf("the cluster does not know pod identity: %w", err)
+		return nil, fmt.Errorf("there is nothing to move, for pod identity is not installed in the cluster: %w", err)
 	}
 	var all []T
 	for _, item := range list {
