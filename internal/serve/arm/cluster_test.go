@@ -355,6 +355,35 @@ func TestWhatAClusterMayBecome(t *testing.T) {
 	}
 }
 
+// A service principal is all that its cluster is. Nodes and add-ons get identities of
+// their own when the cluster gets one.
+func TestAddonsOfAServicePrincipal(t *testing.T) {
+	t.Parallel()
+	body := clusterBody("", `,"servicePrincipalProfile":{"clientId":"`+servetest.RobotApp.String()+`","secret":"hush"}`)
+	h := newHouse(t)
+	got := h.call(contrib, "PUT", newAKS+version, strings.Replace(body, `"addonProfiles":{}`, `"addonProfiles":{"azurepolicy":{"enabled":true},"aciConnectorLinux":{"enabled":true}}`, 1))
+	if got.status != http.StatusCreated || !strings.Contains(got.text, `"azurepolicy":{"enabled":true}`) {
+		t.Fatalf("%d %s", got.status, got.text)
+	}
+	h.ends(newAt, resource.Failure{})
+	for m := range h.store.Current().Identities() {
+		if m.Resource.Name() == "new-1" || scope.MustParse(nodes).Contains(m.Resource) {
+			t.Errorf("it has %s", m.Resource)
+		}
+	}
+	if got = h.call(contrib, "PUT", newAKS+version, `{"location":"westeurope",`+system+`"properties":{}}`); got.status != http.StatusOK {
+		t.Fatalf("%d %s", got.status, got.text)
+	}
+	var names []string
+	for _, ref := range h.cluster(newAt).Identities() {
+		m, _ := h.store.Current().ManagedIdentity(ref.Object)
+		names = append(names, m.DisplayName)
+	}
+	if diff := cmp.Diff([]string{"New-1-agentpool", "New-1", "aciconnectorlinux-New-1", "azurepolicy-New-1"}, names); diff != "" {
+		t.Errorf("with an identity of the system (-want +got):\n%s", diff)
+	}
+}
+
 // The legacy integration becomes managed with one update (story 20).
 func TestALegacyClusterBecomesManaged(t *testing.T) {
 	t.Parallel()

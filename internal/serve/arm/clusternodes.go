@@ -215,15 +215,8 @@ func (d *draft) belongings() []estate.Op {
 			Resource: c.Scope, SystemAssigned: true, DisplayName: c.Name, Location: c.Location,
 		})
 	}
-	if c.KubeletIdentity.IsZero() && c.Identity.Type != resource.ServicePrincipal {
-		c.KubeletIdentity = b.make(c.Name + "-agentpool")
-	}
-	for _, name := range addonNames(*c) {
-		a := c.Addons[name]
-		if _, has := azurerbac.AddonRoles(name); has && a.Enabled && a.Identity.IsZero() {
-			a.Identity = b.make(strings.ToLower(name) + "-" + c.Name)
-			c.Addons[name] = a
-		}
+	if c.Identity.Type != resource.ServicePrincipal { // which its nodes and add-ons are as well
+		b.ofNodes()
 	}
 	b.rights()
 	b.lock()
@@ -257,6 +250,21 @@ func (b *belongings) make(name string) resource.IdentityRef {
 	}
 	b.put(id)
 	return resource.IdentityRef{Resource: at, Object: id.ID}
+}
+
+// ofNodes makes the identities of the nodes and add-ons that have none yet.
+func (b *belongings) ofNodes() {
+	c := &b.d.next
+	if c.KubeletIdentity.IsZero() {
+		c.KubeletIdentity = b.make(c.Name + "-agentpool")
+	}
+	for _, name := range addonNames(*c) {
+		a := c.Addons[name]
+		if _, has := azurerbac.AddonRoles(name); has && a.Enabled && a.Identity.IsZero() {
+			a.Identity = b.make(strings.ToLower(name) + "-" + c.Name)
+			c.Addons[name] = a
+		}
+	}
 }
 
 // lockName is how the lock of a node resource group is called.

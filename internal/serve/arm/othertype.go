@@ -1,6 +1,7 @@
 package arm
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -19,6 +20,8 @@ type otherType struct {
 	// children are the types of child that stand in the parent's properties, by the
 	// name of the property, such as subnets.
 	children map[string]string
+	// onCluster is set for what hangs on a cluster and not in a resource group.
+	onCluster bool
 	// check looks at what a caller wrote, show adds what the service says itself.
 	check func(s *session, o resource.Other, p members) error
 	show  func(s *session, o resource.Other, p members)
@@ -46,6 +49,7 @@ var (
 	vaultRule     = rule(`[A-Za-z](-?[A-Za-z0-9]){2,23}`, 24, "3 to 24 letters, digits and single hyphens, the first a letter, the last no hyphen")
 	registryRule  = rule(`[A-Za-z0-9]{5,50}`, 50, "5 to 50 letters and digits")
 	storageRule   = rule(`[a-z0-9]{3,24}`, 24, "3 to 24 small letters and digits")
+	ruleRule      = rule(`\w([-\w.]{0,62}\w)?`, 64, "1 to 64 letters, digits, dots, hyphens and underscores")
 	workspaceRule = rule(`[A-Za-z0-9][-A-Za-z0-9]{2,61}[A-Za-z0-9]`, 63, "4 to 63 letters, digits and hyphens")
 )
 
@@ -65,6 +69,8 @@ var otherTypes = byType(
 	otherType{name: "Microsoft.Compute/virtualMachines", rule: plainRule},
 	otherType{name: "Microsoft.Compute/virtualMachineScaleSets", rule: plainRule},
 	otherType{name: "Microsoft.Insights/activityLogAlerts", rule: plainRule},
+	otherType{name: "Microsoft.Insights/dataCollectionRules", rule: ruleRule, created: http.StatusOK},
+	otherType{name: "Microsoft.Insights/dataCollectionRuleAssociations", rule: ruleRule, created: http.StatusOK, onCluster: true},
 	otherType{name: "Microsoft.OperationalInsights/workspaces", rule: workspaceRule, show: showWorkspace},
 )
 
@@ -83,14 +89,17 @@ var otherShapes = shapesOf(otherTypes)
 func shapesOf(types map[string]otherType) map[string]kind {
 	shapes := make(map[string]kind)
 	const group = "subscriptions/*/resourcegroups/*"
-	for typ := range types {
+	for typ, is := range types {
 		seg := strings.Split(typ, "/")
 		parent := group
 		behind := "providers/" + seg[0] + "/" + seg[1]
-		if len(seg) > 2 {
+		switch {
+		case is.onCluster:
+			parent = clusterPath
+		case len(seg) > 2:
 			parent += "/" + behind + "/*"
 			behind = seg[2]
-		} else {
+		default:
 			shapes["subscriptions/*|"+behind] = others
 		}
 		shapes[parent+"|"+behind] = others

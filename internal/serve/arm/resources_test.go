@@ -2,10 +2,14 @@ package arm_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/servetest"
 )
 
@@ -103,6 +107,9 @@ func TestOtherResources(t *testing.T) {
 	vaults := "/providers/Microsoft.KeyVault/vaults"
 	vault := group + vaults + "/Web-Secrets"
 	net := group + "/providers/Microsoft.Network/virtualNetworks/net"
+	aks := group + "/providers/Microsoft.ContainerService/managedClusters/"
+	const insights = "/providers/Microsoft.Insights/dataCollectionRule"
+	follows := `{"properties":{"dataCollectionRuleId":"` + group + insights + `s/logs"}}`
 	properties := `{"tenantId":"` + servetest.Tenant.String() + `","sku":{"family":"A","name":"standard"},"enableRbacAuthorization":true,"accessPolicies":[]`
 	h.walk([]step{
 		{"nothing is there", contrib, "GET", vault, "", 404, "ResourceNotFound"},
@@ -123,6 +130,12 @@ func TestOtherResources(t *testing.T) {
 		{"an account", contrib, "PUT", group + "/providers/Microsoft.Storage/storageAccounts/teknews1", `{"location":"westeurope","sku":{"name":"Standard_LRS"},"kind":"StorageV2"}`, 200, "https://teknews1.blob.core.windows.net/"},
 		{"a zone", contrib, "PUT", group + "/providers/Microsoft.Network/privateDnsZones/privatelink.westeurope.azmk8s.io", `{"location":"global"}`, 201, `"location":"global"`},
 		{"a workspace", contrib, "PUT", group + "/providers/Microsoft.OperationalInsights/workspaces/logs", `{"location":"westeurope"}`, 201, `"customerId":"`},
+		{"a rule of what is collected", contrib, "PUT", group + insights + "s/logs", `{"location":"westeurope","properties":{"dataFlows":[]}}`, 200, `/dataCollectionRules/logs"`},
+		{"a cluster follows it", contrib, "PUT", aks + "aks-1" + insights + "Associations/Insights", follows, 200, `/managedClusters/aks-1/providers/Microsoft.Insights/dataCollectionRuleAssociations/Insights"`},
+		{"which is listed", contrib, "GET", aks + "aks-1" + insights + "Associations", "", 200, `dataCollectionRules/logs"`},
+		{"who may not let it", servetest.Jet, "PUT", aks + "aks-1" + insights + "Associations/mine", follows, 403, "Microsoft.Insights/dataCollectionRuleAssociations/write"},
+		{"a cluster that is not there", contrib, "PUT", aks + "nil" + insights + "Associations/Insights", follows, 404, "ResourceNotFound"},
+		{"a rule follows nobody", contrib, "PUT", group + insights + "Associations/Insights", follows, 404, "InvalidResourceType"},
 		{"a network with subnets", contrib, "PUT", net, `{"location":"westeurope","properties":{"addressSpace":{"addressPrefixes":["10.0.0.0/8"]},"subnets":[{"name":"Nodes","properties":{"addressPrefix":"10.1.0.0/16"}},{"name":"pods"}]}}`, 201, `/virtualNetworks/net/subnets/Nodes"`},
 		{"a subnet by itself", contrib, "GET", net + "/subnets/nodes", "", 200, `"addressPrefix":"10.1.0.0/16"`},
 		{"one more", contrib, "PUT", net + "/subnets/aci", `{"properties":{"addressPrefix":"10.2.0.0/16"}}`, 201, `"name":"aci"`},
@@ -146,6 +159,13 @@ func TestOtherResources(t *testing.T) {
 		if strings.Contains(rec.Key().String(), "virtualnetworks/net") {
 			t.Errorf("%s is left", rec.Key())
 		}
+	}
+	est := h.store.Current()
+	c, _ := est.Cluster(scopeOf(aks + "aks-1"))
+	ops, _, err := serve.Deletion(est, c.Key(), true)
+	follower := resource.Other{Scope: scopeOf(aks + "aks-1" + insights + "Associations/Insights")}.Key().String()
+	if err != nil || !slices.ContainsFunc(ops, func(op estate.Op) bool { return op.Delete.String() == follower }) {
+		t.Errorf("ARM-15 a cluster goes without what it follows: %v", err)
 	}
 }
 
