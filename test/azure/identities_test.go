@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -135,6 +136,45 @@ func TestStory23(t *testing.T) {
 	if _, err := cloud.pull(t, ours, nodes); err == nil {
 		t.Error("the nodes pull without the role")
 	}
+}
+
+// Stories 21 to 23, as az does them by itself: the control plane may assign the identity
+// that the nodes are to be, these may pull from one registry, and what its owner brought
+// outlives the cluster.
+func TestAzBringsTheNodesAnIdentityAndARegistry(t *testing.T) {
+	t.Parallel()
+	house := azure.Shared(t, azure.Options{Clusters: true})
+	desk := house.Desk(t)
+	desk.LoginOperator(t)
+	desk.Patience = 5 * time.Minute
+	known := map[string]string{}
+	script(t, desk, known, []command{
+		{line: `group create -n brought -l westeurope -o none`},
+		{line: `acr create -g brought -n broughtimages --sku Basic --query id -o tsv`, as: "acr"},
+		{line: `identity create -g brought -n control --query id -o tsv`, as: "control"},
+		{line: `identity create -g brought -n nodes --query id -o tsv`, as: "nodes"},
+		{line: `aks create -g brought -n brought --assign-identity $control$ --assign-kubelet-identity $nodes$ --attach-acr broughtimages --no-ssh-key --yes -o none`},
+		{line: `aks show -g brought -n brought --query "[identityProfile.kubeletidentity.resourceId, identityProfile.kubeletidentity.clientId]" -o tsv`, has: "/userAssignedIdentities/nodes"},
+		{line: `identity show -g brought -n control --query principalId -o tsv`, as: "controlID"},
+		{line: `identity show -g brought -n nodes --query principalId -o tsv`, as: "nodesID"},
+	})
+	has := rights(t, desk)
+	has.want(t, "the control plane", known["controlID"], "Contributor at MC_brought_brought_westeurope", "Managed Identity Operator at nodes")
+	has.want(t, "the nodes", known["nodesID"], "AcrPull at broughtimages")
+	script(t, desk, known, []command{
+		{line: `identity list -g MC_brought_brought_westeurope --query length(@)`, has: "0"},
+		{line: `aks update -g brought -n brought --detach-acr broughtimages -o none`},
+		{line: `role assignment list --scope $acr$ --query length(@)`, has: "0"},
+		{line: `aks update -g brought -n brought --attach-acr $acr$ -o none`},
+		{line: `role assignment list --scope $acr$ --query [].principalId -o tsv`, has: known["nodesID"]},
+		{line: `aks delete -g brought -n brought --yes`},
+		{line: `group exists -n MC_brought_brought_westeurope`, has: "false"},
+		{line: `identity list -g brought --query "sort([].principalId)" -o tsv`, as: "left"},
+	})
+	if left := strings.Fields(known["left"]); len(left) != 2 || !slices.Contains(left, known["controlID"]) || !slices.Contains(left, known["nodesID"]) {
+		t.Errorf("of %s and %s the cluster left %q", known["controlID"], known["nodesID"], left)
+	}
+	rights(t, desk).want(t, "the control plane of a cluster that is gone", known["controlID"], "Managed Identity Operator at nodes")
 }
 
 // identityToken is a token of a managed identity for Azure Resource Manager, as a
