@@ -165,7 +165,7 @@ func (a *agent) run(ctx context.Context, rules *steer.Steer) (err error) {
 	failed := make(chan error, 4)
 	serve := func(l net.Listener, h http.Handler) {
 		srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: a.patience(), IdleTimeout: time.Minute,
-			MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(a.conf.Log.Handler(), slog.LevelDebug), ConnContext: withConn}
+			MaxHeaderBytes: 16 << 10, DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(a.conf.Log.Handler(), slog.LevelDebug), ConnContext: withConn}
 		wg.Go(func() {
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
@@ -207,15 +207,16 @@ func (a *agent) run(ctx context.Context, rules *steer.Steer) (err error) {
 	unkeep()
 	keeper.Wait()
 	// First the rules, so that no request comes to who no longer listens.
-	err = errors.Join(err, a.leave(rules))
+	err = errors.Join(err, a.leave(rules, err != nil))
 	stop()
 	wg.Wait()
 	return err
 }
 
-// leave brings the rules to how they stay without an agent. One that failed refuses.
-func (a *agent) leave(rules *steer.Steer) error {
-	if a.conf.RemoveAtStop {
+// leave brings the rules to how they stay without an agent. After one that failed
+// they refuse, whatever was said about one that is stopped.
+func (a *agent) leave(rules *steer.Steer, failed bool) error {
+	if a.conf.RemoveAtStop && !failed {
 		return rules.Remove()
 	}
 	return rules.Set(steer.Shut)

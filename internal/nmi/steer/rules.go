@@ -13,17 +13,23 @@ import (
 
 // rules writes the chains of the state that is wanted:
 //
-//	guard  before all else: a sender that is not behind the interface that its
-//	       packet came through is dropped, and so is who asks the agent's own address
-//	lead   port 80 of the metadata address is the agent's; missing when shut
-//	shut   what would be forwarded to a metadata service is refused, established
-//	       connections as well
-//	node   the same for the node itself, if it is blocked
+//	guard    before all else: a sender that is not behind the interface that its
+//	         packet came through is dropped, and so is who asks the agent's own address
+//	lead     port 80 of the metadata address is the agent's, but not when shut; its
+//	         other ports are nobody's, whoever has rules behind these
+//	shut     what goes to a metadata service is refused, in established connections
+//	         as well; what was led to the agent goes there no more
+//	refused  how: by a reset, which ends a connection, or else by a notice
+//	through  what would be forwarded passes shut
+//	inside   so does what comes for the node itself, where a metadata service is
+//	         on the node: behind lead nothing of a pod goes there
+//	node     and what the node itself sends, if it is blocked
 func (s *Steer) rules(c *nftables.Conn, table *nftables.Table) {
 	accept := nftables.ChainPolicyAccept
-	chain := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32) *nftables.Chain {
+	hooked := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32) *nftables.Chain {
 		return c.AddChain(&nftables.Chain{Name: name, Table: table, Type: kind, Hooknum: hook, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(priority)), Policy: &accept})
 	}
+	plain := func(name string) *nftables.Chain { return c.AddChain(&nftables.Chain{Name: name, Table: table}) }
 	add := func(chain *nftables.Chain, parts ...[]expr.Any) {
 		var all []expr.Any
 		for _, p := range parts {
@@ -33,35 +39,34 @@ func (s *Steer) rules(c *nftables.Conn, table *nftables.Table) {
 	}
 
 	// After defragmentation, before everything that changes addresses.
-	guard := chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -290)
+	guard := hooked("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -290)
 	add(guard, to(Metadata), noWayBack(), drop())
 	add(guard, to(s.conf.Agent.Addr()), drop())
 
+	// Before those of kube-proxy, of the network, and of upstream's agent. What has been
+	// led once, be it to where it goes anyway, no other chain leads.
+	lead := hooked("lead", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -110)
 	if s.want == Open {
-		// Before kube-proxy's and the network's own.
-		lead := chain("lead", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -110)
 		add(lead, to(Metadata), port(unix.IPPROTO_TCP, 80), s.toAgent())
 	}
+	add(lead, to(Metadata), stays())
 
-	for _, place := range []struct {
-		name string
-		hook *nftables.ChainHook
-		on   bool
-	}{
-		{"shut", nftables.ChainHookForward, true},
-		{"node", nftables.ChainHookOutput, s.conf.BlockNode},
-	} {
-		if !place.on {
-			continue
-		}
-		chain := chain(place.name, nftables.ChainTypeFilter, place.hook, -10)
-		add(chain, to(Metadata), refuse())
-		for _, p := range []uint16{80, 32526} {
-			add(chain, to(Wire), port(unix.IPPROTO_TCP, p), refuse())
-		}
-		for _, a := range elsewhere {
-			add(chain, to(a), refuse())
-		}
+	refused := plain("refused")
+	add(refused, tcp(), reset())
+	add(refused, notice())
+	shut := plain("shut")
+	add(shut, to(Metadata), jump(refused))
+	for _, p := range []uint16{80, 32526} {
+		add(shut, to(Wire), port(unix.IPPROTO_TCP, p), jump(refused))
+	}
+	for _, a := range elsewhere {
+		add(shut, to(a), jump(refused))
+	}
+
+	add(hooked("through", nftables.ChainTypeFilter, nftables.ChainHookForward, -10), jump(shut))
+	add(hooked("inside", nftables.ChainTypeFilter, nftables.ChainHookInput, -10), notFromNode(), jump(shut))
+	if s.conf.BlockNode {
+		add(hooked("node", nftables.ChainTypeFilter, nftables.ChainHookOutput, -10), jump(shut))
 	}
 }
 
@@ -89,11 +94,27 @@ func to(a netip.Addr) []expr.Any {
 
 // port matches packets to a port.
 func port(protocol byte, n uint16) []expr.Any {
+	return append(transport(protocol),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(n)})
+}
+
+func tcp() []expr.Any { return transport(unix.IPPROTO_TCP) }
+
+func transport(protocol byte) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protocol}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(n)},
+	}
+}
+
+// notFromNode matches packets that came through another interface than loopback.
+func notFromNode() []expr.Any {
+	lo := make([]byte, unix.IFNAMSIZ)
+	copy(lo, "lo")
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: lo},
 	}
 }
 
@@ -110,9 +131,19 @@ func drop() []expr.Any {
 	return []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}}
 }
 
-// refuse says so to the sender, who need not wait: administratively prohibited.
-func refuse() []expr.Any {
+// reset ends a connection for who sent the packet. A notice alone is nothing to him
+// if the connection is established: he sends again until he gives up.
+func reset() []expr.Any {
+	return []expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
+}
+
+// notice tells the sender, who need not wait: administratively prohibited.
+func notice() []expr.Any {
 	return []expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}
+}
+
+func jump(to *nftables.Chain) []expr.Any {
+	return []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictJump, Chain: to.Name}}
 }
 
 func (s *Steer) toAgent() []expr.Any {
@@ -121,5 +152,13 @@ func (s *Steer) toAgent() []expr.Any {
 		&expr.Immediate{Register: 1, Data: s.conf.Agent.Addr().AsSlice()},
 		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(s.conf.Agent.Port())},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
+	}
+}
+
+func stays() []expr.Any {
+	return []expr.Any{
+		&expr.Counter{},
+		&expr.Immediate{Register: 1, Data: Metadata.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 	}
 }

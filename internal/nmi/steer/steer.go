@@ -227,6 +227,9 @@ func (s *Steer) write() error {
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("write the nftables table %s: %w", Table, err)
 	}
+	if err := s.flush(); err != nil {
+		return err
+	}
 	s.have, err = list()
 	if err == nil && len(s.have) == 0 {
 		err = errors.New("the nftables table " + Table + " was removed while it was written")
