@@ -138,6 +138,11 @@ func TestWhichIdentity(t *testing.T) {
 		{"nothing as resource id", []imds.Identity{first}, "&msi_res_id=", none},
 		{"the place above", []imds.Identity{first}, "&msi_res_id=" + url.QueryEscape(group), none},
 		{"two ways at once", []imds.Identity{first}, "&client_id=" + first.Client.String() + "&object_id=" + first.Object.String(), "At most one of client_id and object_id can be in a request."},
+		{"a client id and a resource id", []imds.Identity{first}, "&client_id=" + first.Client.String() + "&msi_res_id=" + url.QueryEscape(first.Resource.String()), "At most one of client_id and msi_res_id can be in a request."},
+		{"both names of a resource id", []imds.Identity{first}, "&msi_res_id=" + url.QueryEscape(first.Resource.String()) + "&mi_res_id=" + url.QueryEscape(first.Resource.String()), "At most one of msi_res_id and mi_res_id can be in a request."},
+		{"a client id and an empty resource id", []imds.Identity{first}, "&client_id=" + first.Client.String() + "&mi_res_id=", "At most one of client_id and mi_res_id can be in a request."},
+		{"a client id twice", []imds.Identity{first, second}, "&client_id=" + first.Client.String() + "&client_id=" + second.Client.String(), "The parameter 'client_id' was sent more than once."},
+		{"the same client id twice", []imds.Identity{first}, strings.Repeat("&client_id="+first.Client.String(), 2), "The parameter 'client_id' was sent more than once."},
 	} {
 		t.Run(tt.law, func(t *testing.T) {
 			t.Parallel()
@@ -175,7 +180,18 @@ func TestWhatIsNotAnswered(t *testing.T) {
 		{"the header twice", "GET", machineAsk, "", []string{"Metadata", "true", "Metadata", "true"}, 400, "bad_request_102"},
 		{"passed on", "GET", machineAsk, "", append(good, "X-Forwarded-For", "10.0.0.1"), 400, "bad_request_103"},
 		{"passed on by the standard", "GET", machineAsk, "", append(good, "Forwarded", "for=10.0.0.1"), 400, "bad_request_103"},
+		// PI-11: an empty header is one all the same, and says nothing about those behind it.
+		{"passed on, behind an empty header", "GET", machineAsk, "", append(good, "X-Forwarded-For", "", "X-Forwarded-For", "10.0.0.1"), 400, "bad_request_103"},
+		{"passed on by the standard, behind an empty header", "GET", machineAsk, "", append(good, "Forwarded", "", "Forwarded", "for=10.0.0.1"), 400, "bad_request_103"},
+		{"passed on by nobody", "GET", machineAsk, "", append(good, "X-Forwarded-For", ""), 400, "bad_request_103"},
 		{"a POST", "POST", machineAsk, "", good, 405, "bad_request_101"},
+		{"a HEAD", "HEAD", machineAsk, "", good, 405, "bad_request_101"},
+		{"a PUT", "PUT", machineAsk, "", good, 405, "bad_request_101"},
+		{"a PATCH", "PATCH", machineAsk, "", good, 405, "bad_request_101"},
+		{"a DELETE", "DELETE", machineAsk, "", good, 405, "bad_request_101"},
+		{"OPTIONS, before a browser sends headers", "OPTIONS", machineAsk, "", good, 405, "bad_request_101"},
+		{"TRACE", "TRACE", machineAsk, "", good, 405, "bad_request_101"},
+		{"App Service by a PUT", "PUT", imds.Endpoint + "?api-version=2019-08-01&resource=x", "", good, 405, ""},
 		{"no version", "GET", imds.Path + "?resource=x", "", good, 400, "bad_request_104"},
 		{"an old version", "GET", imds.Path + "?resource=x&api-version=2017-09-01", "", good, 400, "bad_request_104"},
 		{"a version of words", "GET", imds.Path + "?resource=x&api-version=latest", "", good, 400, "bad_request_104"},
@@ -193,7 +209,7 @@ func TestWhatIsNotAnswered(t *testing.T) {
 		t.Run(tt.law, func(t *testing.T) {
 			t.Parallel()
 			got := ask(t, serve(t, first), tt.method, tt.target, tt.body, tt.header...)
-			if got.status != tt.status || got.body["error"] != tt.code || got.body["access_token"] != nil || strings.Contains(got.raw, "10.0.0.1") {
+			if code, _ := got.body["error"].(string); got.status != tt.status || code != tt.code || got.body["access_token"] != nil || strings.Contains(got.raw, "10.0.0.1") {
 				t.Errorf("%d %s, want %d %s", got.status, got.raw, tt.status, tt.code)
 			}
 		})
@@ -215,7 +231,9 @@ func TestPathsThatAreNotThere(t *testing.T) {
 	const query = "?api-version=2018-02-01&resource=x"
 	for _, path := range []string{"/", "/metadata", "/metadata/instance", imds.Path + "/", "/" + imds.Path, "/metadata//identity/oauth2/token", "/metadata/./identity/oauth2/token",
 		"/x/../metadata/identity/oauth2/token", "/metadata/identity/oauth2%2ftoken", "/metadata/%69dentity/oauth2/token", "/Metadata/identity/oauth2/token", "/metadata/identity/oauth2/token;x",
-		"/metadata/identity/oauth2/token%00", imds.Endpoint + "//", "/msi", "/MSI/token"} {
+		"/metadata/identity/oauth2/token%00", `/metadata\identity/oauth2/token`, `/metadata/identity\oauth2\token`, "/metadata%5cidentity/oauth2/token", "/metadata/identity/oauth2%5Ctoken", `/metadata/x\../identity/oauth2/token`,
+		"/x/%2e%2e/metadata/identity/oauth2/token", "/metadata/%2e/identity/oauth2/token", "/metadata/x/%2E%2E/identity/oauth2/token", "/metadata/x/..%2fidentity/oauth2/token", "/metadata/identity/oauth2/token.",
+		"/metadata/identity/oauth2/token%2e", "/metadata/identity/oauth2/token/.", "/metadata/identity/oauth2/token%20", imds.Endpoint + "//", "/msi", "/MSI/token"} {
 		if got := ask(t, serve(t, first), "GET", path+query, "", "Metadata", "true"); got.status != 404 || got.body["access_token"] != nil {
 			t.Errorf("%s: %d %s", path, got.status, got.raw)
 		}

@@ -43,7 +43,7 @@ func fromHere(r *http.Request, method string) error {
 	switch header := r.Header.Values("Metadata"); {
 	case len(header) != 1 || header[0] != "true":
 		return refuse("bad_request_102", "Required metadata header not specified")
-	case r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "":
+	case len(r.Header.Values("X-Forwarded-For")) > 0 || len(r.Header.Values("Forwarded")) > 0:
 		return refuse("bad_request_103", "A request that was passed on is not answered")
 	case r.Method != method:
 		return &Error{Status: http.StatusMethodNotAllowed, Code: "bad_request_101", Description: "The method must be " + method}

@@ -63,7 +63,7 @@ func (d *Door) connect(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		d.refuse(w, http.StatusForbidden, shown, err.Error())
 		return
-	case r.ContentLength != 0 || len(r.TransferEncoding) > 0 || r.Header.Get("Upgrade") != "":
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0 || len(r.Header.Values("Upgrade")) > 0:
 		// A body would be read by one of us as the beginning of the tunnel.
 		d.refuse(w, http.StatusBadRequest, "CONNECT "+shown, "has no body and upgrades to nothing")
 		return

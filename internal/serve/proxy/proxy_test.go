@@ -207,6 +207,7 @@ func TestRefusals(t *testing.T) {
 		"a space in the target":                 "CONNECT login.example:443 evil.test:443 HTTP/1.1\r\nHost: a\r\n\r\n",
 		"a folded header":                       "CONNECT login.example:443 HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
 		"an upgrade":                            "CONNECT login.example:443 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+		"an upgrade behind an empty one":        "CONNECT login.example:443 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade:\r\nUpgrade: h2c\r\n\r\n",
 		"a request for the proxy itself":        "GET / HTTP/1.1\r\nHost: " + w.addr + "\r\n\r\n",
 		"plain HTTP to a known host":            "GET http://login.example/ HTTP/1.1\r\nHost: login.example\r\n\r\n",
 		"plain HTTP to loopback":                "GET http://127.0.0.1:8443/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
