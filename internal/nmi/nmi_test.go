@@ -45,6 +45,46 @@ func TestALookIsNotOlderThanTheQuestion(t *testing.T) {
 	})
 }
 
+// PI-07: what was seen is looked at again when it is 2 s old by the time that somebody
+// would be answered by it, until it is not.
+func TestWhatWasSeenIsLookedAtAgainWhenItIsOld(t *testing.T) {
+	t.Parallel()
+	gone, down := errors.New("gone"), errors.New("down")
+	for _, tt := range []struct {
+		law       string
+		age, took time.Duration
+		agrees    error
+		read      error
+		looks     int64
+		want      error
+	}{
+		{"what is new is good", 0, 0, gone, down, 0, nil},
+		{"for less than 2 s", 2*time.Second - 1, 0, gone, down, 0, nil},
+		{"what is 2 s old is looked at again", 2 * time.Second, time.Second, nil, nil, 1, nil},
+		{"and not good if it has changed", 2 * time.Second, time.Second, gone, nil, 1, gone},
+		{"nor if nobody says so", 2 * time.Second, time.Second, nil, down, 1, down},
+		{"it is not good for being looked at slowly", time.Hour, 2 * time.Second, nil, nil, 4, nmi.ErrSlow},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var looks atomic.Int64
+				v := nmi.NewViews(func(context.Context) error {
+					looks.Add(1)
+					time.Sleep(tt.took)
+					return tt.read
+				})
+				since := time.Now()
+				time.Sleep(tt.age)
+				err := v.Still(t.Context(), since, func() error { return tt.agrees })
+				if !errors.Is(err, tt.want) || looks.Load() != tt.looks {
+					t.Errorf("%v after %d looks, want %v after %d", err, looks.Load(), tt.want, tt.looks)
+				}
+			})
+		})
+	}
+}
+
 func TestALookThatFailsFailsForAllWhoWaited(t *testing.T) {
 	t.Parallel()
 	down := errors.New("down")

@@ -84,7 +84,15 @@ func (a *agent) pod(r *http.Request) (g grant, err error) {
 		return g, err
 	}
 	g.resource = want.Resource
-	g.Answer, err = a.house.token(ctx, ask)
+	if g.Answer, err = a.house.token(ctx, ask); err != nil {
+		return g, err
+	}
+	// The house, or who waited for it before, may have taken long (PI-07).
+	err = a.views.still(ctx, v, func(now *view) error { return a.same(ctx, g.seat, now, ask, want) })
+	var no *refusal
+	if err != nil && !errors.As(err, &no) {
+		err = later("the API server cannot be asked whether that is still so", err)
+	}
 	return g, err
 }
 

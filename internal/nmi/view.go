@@ -25,6 +25,7 @@ import (
 // A view is what the API server and the kernel said about this node, both asked
 // after some instant. It is not modified.
 type view struct {
+	since     time.Time // that instant
 	pods      []pod
 	rules     *podid.Rules
 	assigned  []podid.AzureAssignedIdentity // none in managed mode
@@ -189,6 +190,31 @@ func (v *views) fresh(ctx context.Context) (*view, error) {
 	}
 }
 
+// freshFor is how old a view may be when somebody gets something by it.
+const freshFor = 2 * time.Second
+
+// errSlow means that looking takes longer than what was seen is good for.
+var errSlow = errors.New("what was seen is too old as soon as it is seen")
+
+// still returns nil when a view that somebody is about to be answered by is fresh,
+// or others agree with it that was read since. The last of those is fresh then.
+func (v *views) still(ctx context.Context, seen *view, agrees func(*view) error) error {
+	for try := 0; time.Since(seen.since) >= freshFor; try++ {
+		if try == lookups {
+			return errSlow
+		}
+		next, err := v.fresh(ctx)
+		if err != nil {
+			return err
+		}
+		if err := agrees(next); err != nil {
+			return err
+		}
+		seen = next
+	}
+	return nil
+}
+
 // run looks until nobody waits.
 func (v *views) run(ctx context.Context) {
 	for {
@@ -201,7 +227,10 @@ func (v *views) run(ctx context.Context) {
 			return
 		}
 		v.mu.Unlock()
-		this.view, this.err = v.read(ctx)
+		since := time.Now()
+		if this.view, this.err = v.read(ctx); this.err == nil {
+			this.view.since = since
+		}
 		close(this.done)
 	}
 }

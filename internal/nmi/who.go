@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/nmi/wiring"
+	"github.com/gatehouse-io/gatehouse/internal/serve/imds"
+	"github.com/gatehouse-io/gatehouse/internal/serve/nodes/wire"
 )
 
 // A refusal is an answer without a token, in plain text as upstream writes them.
@@ -86,23 +89,51 @@ func (a *agent) look(ctx context.Context, addr netip.Addr) (seat, *view, error) 
 		return seat{}, nil, later("the API server cannot be asked who the sender is", err)
 	}
 	s := seat{addr: addr, port: port}
-	switch found := v.at(addr); len(found) {
-	case 0:
-		return seat{}, nil, &refusal{status: http.StatusNotFound, text: fmt.Sprintf("no running pod of node %s has the address %s", a.conf.Node, addr), err: errNobody}
-	case 1:
-		s.pod = found[0]
-	default:
-		return seat{}, nil, forbid("%d pods of node %s have the address %s: none of them can be told from the others", len(found), a.conf.Node, addr)
-	}
-	if !v.processes.Run(s.pod.UID, port) {
-		// Another pod has the address by now, or this one's processes have just begun.
-		return seat{}, nil, &refusal{status: http.StatusForbidden, err: errNobody,
-			text: fmt.Sprintf("the API server has pod %s at the address %s, and no process of it runs there", s.pod.Ref(), addr)}
+	if s.pod, err = a.at(v, addr, port); err != nil {
+		return seat{}, nil, err
 	}
 	if err := s.still(); err != nil {
 		return seat{}, nil, err
 	}
 	return s, v, nil
+}
+
+// at returns the pod that a view has at an address, behind a cable.
+func (a *agent) at(v *view, addr netip.Addr, port wiring.Port) (pod, error) {
+	found := v.at(addr)
+	switch len(found) {
+	case 0:
+		return pod{}, &refusal{status: http.StatusNotFound, text: fmt.Sprintf("no running pod of node %s has the address %s", a.conf.Node, addr), err: errNobody}
+	case 1:
+	default:
+		return pod{}, forbid("%d pods of node %s have the address %s: none of them can be told from the others", len(found), a.conf.Node, addr)
+	}
+	if !v.processes.Run(found[0].UID, port) {
+		// Another pod has the address by now, or this one's processes have just begun.
+		return pod{}, &refusal{status: http.StatusForbidden, err: errNobody,
+			text: fmt.Sprintf("the API server has pod %s at the address %s, and no process of it runs there", found[0].Ref(), addr)}
+	}
+	return found[0], nil
+}
+
+// same refuses when, meanwhile, another pod is in the seat, or the one in it would
+// ask for something else.
+func (a *agent) same(ctx context.Context, s seat, v *view, asked wire.Ask, want imds.Ask) error {
+	p, err := a.at(v, s.addr, s.port)
+	if err != nil {
+		return err
+	}
+	if p.UID != s.pod.UID {
+		return forbid("the sender is gone")
+	}
+	now, err := a.ask(ctx, p, v, want)
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(now, asked) {
+		return &refusal{status: http.StatusServiceUnavailable, text: "what the pod may have has changed meanwhile", after: time.Second}
+	}
+	return nil
 }
 
 // still refuses when the cable is no longer that one.

@@ -173,6 +173,7 @@ func (r *relay) pass(c net.Conn) {
 // agent is: it counts what reaches it.
 type cloud struct {
 	ns   string
+	srv  http.Server
 	hits atomic.Int64
 }
 
@@ -192,16 +193,19 @@ func newCloud(t testing.TB, node string) *cloud {
 		"-n "+c.ns+" link set lo up", "-n "+c.ns+" link set node up", "-n "+c.ns+" route add default via 192.0.2.1",
 		"-n "+node+" address add 192.0.2.1/30 dev cloud", "-n "+node+" link set cloud up",
 		"-n "+node+" route add "+metadata+"/32 via 192.0.2.2", "-n "+node+" route add "+wireServer+"/32 via 192.0.2.2")
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	c.srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		c.hits.Add(1)
 		fmt.Fprint(w, "the cloud")
-	})}
+	})
 	for _, address := range []string{":80", ":32526", ":8080"} {
-		go srv.Serve(listen(t, c.ns, address))
+		c.serve(listen(t, c.ns, address))
 	}
-	t.Cleanup(func() { srv.Close() })
+	t.Cleanup(func() { c.srv.Close() })
 	return c
 }
+
+// serve answers at another place as well.
+func (c *cloud) serve(l net.Listener) { go c.srv.Serve(l) }
 
 // namespace makes a network namespace that lives as long as the test.
 func namespace(t testing.TB, name string) {

@@ -138,6 +138,7 @@ func TestPodIdentity(t *testing.T) {
 		{"what the agent leaves behind, and what root of the node may ask", host0600},
 		{"the rules stay, whatever becomes of the agent", rulesStay},
 		{"an agent that cannot do its work lets nothing by", neverOpen},
+		{"a metadata service that is on the node", onTheNode},
 		{"the node itself", nodeItself},
 		{"a forged source is not answered", forgedSource},
 		{"a bridge is refused", bridges},
@@ -196,10 +197,15 @@ func others(t *testing.T, s stage) {
 	excepted.token().gets(t, kubelet.ID.String())
 	excepted.token("client_id", blue.ClientID.String()).refused(t, 403, "Identity not found")
 
-	onHost := n.scheduled("on-host", bound("blue"), func(p *corev1.Pod) { p.Spec.HostNetwork = true })
-	n.says(onHost, corev1.PodRunning, "10.250.0.1")
-	p := n.cable("10.250.0.1").runs(onHost)
-	p.token().refused(t, 404, "no running pod of node "+n.name+" has the address 10.250.0.1")
+	// A pod on its host's network is nobody's, even behind a cable, and excepted or not.
+	for i, labels := range []map[string]string{bound("blue"), {"excepted": "yes"}, {podid.BindingLabel: "blue", "excepted": "yes"}} {
+		address := fmt.Sprintf("10.250.0.%d", 1+i)
+		onHost := n.scheduled(fmt.Sprintf("on-host-%d", i), labels, func(p *corev1.Pod) { p.Spec.HostNetwork = true })
+		n.says(onHost, corev1.PodRunning, address)
+		p := n.cable(address).runs(onHost)
+		p.token().refused(t, 404, "no running pod of node "+n.name+" has the address "+address)
+		p.token("client_id", kubelet.ClientID.String()).refused(t, 404, "no running pod of node")
+	}
 
 	web := n.pod("web", bound("blue"))
 	plain := n.pod("other", nil)

@@ -56,6 +56,7 @@ type node struct {
 	cloud      *cloud
 	api, house *relay
 	agent      *exec.Cmd
+	env        []string // of the agent; nil is that of the test
 	ended      chan struct{}
 	dir        string
 	pods       *atomic.Int64
@@ -132,6 +133,22 @@ func (n *node) write(name, text string) {
 // start starts an agent and waits until it is ready.
 func (n *node) start(args ...string) *node {
 	n.T.Helper()
+	n.launch(args...)
+	n.Until("the agent listens", func() bool {
+		select {
+		case <-n.ended:
+			n.T.Fatalf("the agent ended: %s", n.log())
+		default:
+		}
+		status, _ := n.status("/livez")
+		return status == http.StatusOK
+	})
+	return n
+}
+
+// launch starts an agent.
+func (n *node) launch(args ...string) {
+	n.T.Helper()
 	log, err := os.OpenFile(n.dir+"/log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		n.T.Fatal(err)
@@ -140,7 +157,7 @@ func (n *node) start(args ...string) *node {
 	n.agent = exec.Command("ip", append([]string{"netns", "exec", n.ns, os.Getenv("GATEHOUSE_NODE"), "nmi", "--node", n.name, "--house", n.House.Authority(),
 		"--house-ca", n.dir + "/ca.crt", "--token-file", n.dir + "/token", "--kubeconfig", n.dir + "/kubeconfig", "--host-token-socket", n.dir + "/host.sock",
 		"--find-identity-retry-interval", "200ms"}, args...)...)
-	n.agent.Stdout, n.agent.Stderr = log, log
+	n.agent.Stdout, n.agent.Stderr, n.agent.Env = log, log, n.env
 	if err := n.agent.Start(); err != nil {
 		n.T.Fatal(err)
 	}
@@ -158,16 +175,6 @@ func (n *node) start(args ...string) *node {
 			n.T.Logf("the end of the agent's log:\n%s", text[max(0, len(text)-1500):])
 		}
 	})
-	n.Until("the agent listens", func() bool {
-		select {
-		case <-ended:
-			n.T.Fatalf("the agent ended: %s", n.log())
-		default:
-		}
-		status, _ := n.status("/livez")
-		return status == http.StatusOK
-	})
-	return n
 }
 
 func (n *node) log() string {
@@ -274,16 +281,32 @@ func (n *node) scheduled(name string, labels map[string]string, change ...func(*
 // says is what the kubelet tells the API server of a pod.
 func (n *node) says(p *corev1.Pod, phase corev1.PodPhase, address string) {
 	n.T.Helper()
-	p.ResourceVersion = "" // whatever controllers have written meanwhile
 	p.Status = corev1.PodStatus{Phase: phase, PodIP: address}
 	if address != "" {
 		p.Status.PodIPs = []corev1.PodIP{{IP: address}}
 	}
+	n.update(p)
+}
+
+// update writes the status of a pod, whatever controllers have written meanwhile.
+func (n *node) update(p *corev1.Pod) {
+	n.T.Helper()
+	p.ResourceVersion = ""
 	now, err := n.core.Pods(p.Namespace).UpdateStatus(n.T.Context(), p, metav1.UpdateOptions{})
 	if err != nil {
 		n.T.Fatal(err)
 	}
 	*p = *now
+}
+
+// hasIPs is what the kubelet tells the API server of the addresses of a pod that runs.
+func (n *node) hasIPs(p *corev1.Pod, addresses ...string) {
+	n.T.Helper()
+	p.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: addresses[0]}
+	for _, a := range addresses {
+		p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: a})
+	}
+	n.update(p)
 }
 
 // gone takes a pod out of the API server at once.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/podid"
 	"github.com/gatehouse-io/gatehouse/internal/serve/nodes/wire"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 )
@@ -31,6 +32,29 @@ func outages(t *testing.T, s stage) {
 	n.house.mend(t)
 	web.token().gets(t, blue.ID.String())
 
+	// A house that is slow, while what the pod may have is taken away. PI-07.
+	s.create(binding("shop", "slow", "blue"))
+	slow := n.pod("slow", bound("slow"))
+	slow.token().gets(t, blue.ID.String())
+	n.house.cut()
+	mute := listen(t, n.ns, n.house.address)
+	mute.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute))
+	got := make(chan answer, 1)
+	go func() { got <- slow.token() }()
+	asked, err := mute.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := time.Now()
+	if err := s.core.RESTClient().Delete().AbsPath("/apis", podid.Group, podid.Version, "namespaces", "shop", podid.Bindings, "slow").Do(t.Context()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	n.Until("what the agent saw is too old", func() bool { return time.Since(since) > 2*time.Second })
+	mute.Close()
+	n.house.mend(t)
+	go n.house.pass(asked)
+	(<-got).refused(t, http.StatusNotFound, "no azure identity found")
+
 	// The API server, while the pod goes and another one takes its place.
 	n.api.cut()
 	later(web.token(), "the API server cannot be asked who the sender is")
@@ -45,7 +69,7 @@ func outages(t *testing.T, s stage) {
 
 	// An API server that takes connections and says nothing.
 	n.api.cut()
-	mute := listen(t, n.ns, n.api.address)
+	mute = listen(t, n.ns, n.api.address)
 	go func() {
 		var held []net.Conn
 		for {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -13,16 +15,30 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 )
 
+// rounds is how often an address goes from pod to pod: GATEHOUSE_ROUNDS, or as often as
+// a run of all tests has time for.
+func rounds(t *testing.T) int {
+	t.Helper()
+	n, err := 60, error(nil)
+	if testing.Short() {
+		n = 10
+	}
+	if text := os.Getenv("GATEHOUSE_ROUNDS"); text != "" {
+		n, err = strconv.Atoi(text)
+	}
+	if err != nil || n < 1 {
+		t.Fatalf("GATEHOUSE_ROUNDS is %d, %v", n, err)
+	}
+	return n
+}
+
 // PI-07, PI-13: one address goes from pod to pod, of two identities. Meanwhile the
 // API server knows too much or too little: the one before is still there as running,
 // as ending or as ended, the one now is there without its address, or not at all;
 // and the agent is killed and started. No pod ever gets what is another's, and each
 // gets its own once the API server knows.
 func addressReuse(t *testing.T, s stage) {
-	rounds := 60
-	if testing.Short() {
-		rounds = 10
-	}
+	rounds := rounds(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -1,13 +1,20 @@
 package nmi_test
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/nmi/steer"
 )
@@ -39,14 +46,20 @@ func rulesStay(t *testing.T, s stage) {
 		t.Fatal("the connection is not made")
 	}
 
+	raw := web.talk(metadata + ":80")
+
 	n.start("--operation-mode", "managed")
 	if hits := n.hits(func() { do(old, req) }); hits != 0 {
 		t.Error("a connection that is older than the rules goes on")
 	}
+	if err := raw(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection that is older than the rules is not ended: %v", err)
+	}
 	web.token().gets(t, blue.ID.String())
 
 	// Somebody flushes all rules, or takes away a part.
-	for _, how := range []string{"flush ruleset", "delete table inet " + steer.Table, "flush chain inet " + steer.Table + " lead", "flush chain inet " + steer.Table + " guard", "flush chain inet " + steer.Table + " shut"} {
+	for _, how := range []string{"flush ruleset", "delete table inet " + steer.Table, "flush chain inet " + steer.Table + " lead", "flush chain inet " + steer.Table + " guard", "flush chain inet " + steer.Table + " shut",
+		"flush chain inet " + steer.Table + " refused", "flush chain inet " + steer.Table + " through", "flush chain inet " + steer.Table + " inside"} {
 		in(t, n.ns, "ip", "address", "del", "169.254.25.79/32", "dev", "lo")
 		in(t, n.ns, append([]string{"nft"}, strings.Fields(how)...)...)
 		n.Until("the rules are repaired after "+how, n.hasRules)
@@ -90,15 +103,151 @@ func rulesStay(t *testing.T, s stage) {
 	}
 }
 
+// hasRules reports whether all rules of an agent that is ready are there, and no others.
 func (n *node) hasRules() bool {
-	out := in(n.T, n.ns, "nft", "list", "ruleset")
-	return strings.Count(out, "169.254.169.254") == 3 && strings.Contains(out, "dnat") && strings.Contains(out, "fib saddr . iif oif missing")
+	n.T.Helper()
+	at := strings.Split(in(n.T, n.ns, "nft", "list", "ruleset"), "\tchain ")[1:]
+	for name, holds := range map[string][]string{
+		"guard": {"fib saddr . iif oif missing", "ip daddr 169.254.25.79 "}, "lead": {"dnat ip to 169.254.25.79:2579", "dnat ip to 169.254.169.254"},
+		"shut":    {"ip daddr 169.254.169.254 ", "168.63.129.16 tcp dport 80 ", "168.63.129.16 tcp dport 32526 ", "fd00:ec2::254 ", "64:ff9b::a9fe:a9fe ", "64:ff9b::a83f:8110 "},
+		"refused": {"tcp reset", "admin-prohibited"}, "through": {"hook forward", "jump shut"}, "inside": {"hook input", `iifname != "lo"`},
+	} {
+		i := slices.IndexFunc(at, func(chain string) bool { return strings.HasPrefix(chain, name+" {") })
+		if i < 0 || slices.ContainsFunc(holds, func(text string) bool { return !strings.Contains(at[i], text) }) {
+			return false
+		}
+	}
+	return len(at) == 6
+}
+
+// talk makes a connection in which an HTTP server has answered once, and returns what
+// becomes of a second question in it.
+func (p *pod) talk(address string) func() error {
+	p.T.Helper()
+	c, err := dialer(p.ns, "")(p.T.Context(), "tcp", address)
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	p.T.Cleanup(func() { c.Close() })
+	lines := bufio.NewReader(c)
+	ask := func() error {
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: cloud\r\n\r\n"); err != nil {
+			return err
+		}
+		res, err := http.ReadResponse(lines, nil)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		_, err = io.Copy(io.Discard, res.Body)
+		return err
+	}
+	if err := ask(); err != nil {
+		p.T.Fatal(err)
+	}
+	return ask
+}
+
+// PI-12: a metadata service that is on the node itself, which no rule about what is
+// forwarded sees, and one to which rules of others lead, as those of upstream's agent.
+func onTheNode(t *testing.T, s stage) {
+	n := s.node()
+	web := n.pod("web", bound("blue"))
+	in(t, n.ns, "nft", "add table ip upstream; add chain ip upstream lead { type nat hook prerouting priority dstnat; }; add rule ip upstream lead ip daddr "+metadata+" tcp dport 8081 dnat to 192.0.2.2:80")
+	led := web.talk(metadata + ":8081")
+	ip(t, "-n "+n.ns+" address add "+metadata+"/32 dev lo")
+	for _, port := range []string{":80", ":8080"} {
+		n.cloud.serve(listen(t, n.ns, metadata+port))
+	}
+	here := web.talk(metadata + ":80")
+	everything := func() {
+		for _, port := range []string{"80", "8080", "8081"} {
+			web.ask("http://" + metadata + ":" + port + "/")
+		}
+		led()
+		here()
+	}
+	if hits := n.hits(everything); hits != 5 {
+		t.Fatalf("without an agent the pod reaches %d of 5: the test would show nothing", hits)
+	}
+
+	n.start("--operation-mode", "managed")
+	for which, ask := range map[string]func() error{"on the node": here, "led by others": led} {
+		if err := ask(); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a connection %s that is older than the rules: %v", which, err)
+		}
+	}
+	web.token().gets(t, blue.ID.String())
+	if hits := n.hits(everything); hits != 0 {
+		t.Errorf("the pod reaches the node's own metadata service %d times", hits)
+	}
+
+	// Whatever becomes of the agent, a pod that asks all the time.
+	ctx, stop := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for ctx.Err() == nil {
+			web.ask("http://" + metadata + "/")
+			web.ask("http://" + metadata + ":8080/")
+		}
+	})
+	hits := n.hits(func() {
+		for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGTERM} {
+			n.end(signal)
+			n.start("--operation-mode", "managed")
+		}
+		n.end(syscall.SIGTERM)
+		everything()
+		stop()
+		asking.Wait()
+	})
+	if hits != 0 {
+		t.Errorf("while the agent is killed, stopped and started, the cloud is asked %d times", hits)
+	}
+	self := &pod{node: n, ns: n.ns}
+	if a := self.ask("http://" + metadata + ":8080/"); a.body != "the cloud" {
+		t.Errorf("the node itself does not reach what is on it: %s", a)
+	}
+	n.start("--operation-mode", "managed")
+	web.token().gets(t, blue.ID.String())
 }
 
 // PI-12: an agent that cannot do its work refuses, and lets nothing by.
 func neverOpen(t *testing.T, s stage) {
 	n := s.node()
 	web := n.pod("web", bound("blue"))
+	nothing := func(when string) {
+		t.Helper()
+		if hits := n.hits(func() {
+			if a := web.token(); a.status != 0 {
+				t.Errorf("%s: %s", when, a)
+			}
+		}); hits != 0 {
+			t.Errorf("%s the cloud is asked", when)
+		}
+	}
+	// Its port for health checks is somebody else's, on a node that has had no rules.
+	other := listen(t, n.ns, "127.0.0.1:8085")
+	n.launch("--operation-mode", "managed", "--at-stop", "remove")
+	<-n.ended
+	if text := n.log(); n.agent.ProcessState.Success() || !strings.Contains(text, "listen for health checks") {
+		t.Errorf("it does not say what is wrong: %s", text)
+	}
+	nothing("when the agent cannot start")
+	other.Close()
+
+	// It loses the socket at which pods ask. The kernel takes away those of plain TCP alone.
+	n.env = append(os.Environ(), "GODEBUG=multipathtcp=0")
+	n.start("--operation-mode", "managed", "--at-stop", "remove")
+	in(t, n.ns, "ss", "-K", "-ltn", "src", "169.254.25.79", "sport", "=", ":2579")
+	<-n.ended
+	if n.agent.ProcessState.Success() {
+		t.Errorf("the end of an agent that nobody can ask is no failure: %s", n.log())
+	}
+	nothing("when the agent has failed")
+	n.env = nil
+
 	n.api.cut()
 	n.house.cut()
 	n.start("--operation-mode", "managed")
@@ -114,8 +263,10 @@ func neverOpen(t *testing.T, s stage) {
 func nodeItself(t *testing.T, s stage) {
 	n := s.node().start("--operation-mode", "managed")
 	self := &pod{node: n, ns: n.ns}
-	if a := self.token(); a.body != "the cloud" {
-		t.Errorf("the node's own requests are led elsewhere: %s", a)
+	for _, at := range []string{metadata, metadata + ":8080", wireServer, wireServer + ":32526"} {
+		if a := self.ask("http://" + at + "/"); a.body != "the cloud" {
+			t.Errorf("the node's own requests to %s are led elsewhere: %s", at, a)
+		}
 	}
 	// At the agent's own address nobody is answered who was not led there.
 	if a := self.ask(strings.Replace(tokenURL(), metadata, "169.254.25.79:2579", 1), "Metadata", "true"); a.status != 0 {
@@ -124,11 +275,17 @@ func nodeItself(t *testing.T, s stage) {
 	n.end(syscall.SIGTERM)
 	n.start("--operation-mode", "managed", "--block-node")
 	if hits := n.hits(func() {
-		if a := self.token(); a.status != 0 {
-			t.Errorf("the node reaches the cloud although it is blocked: %s", a)
+		for _, at := range []string{metadata, metadata + ":8080", wireServer, wireServer + ":32526"} {
+			if a := self.ask("http://" + at + "/"); a.status != 0 {
+				t.Errorf("the node reaches %s although it is blocked: %s", at, a)
+			}
 		}
 	}); hits != 0 {
-		t.Error("the cloud is asked")
+		t.Errorf("the cloud is asked %d times", hits)
+	}
+	// What is not a metadata service is not looked at.
+	if a := self.ask("http://" + wireServer + ":8080/"); a.body != "the cloud" {
+		t.Errorf("the node does not reach what is not blocked: %s", a)
 	}
 }
 
@@ -151,6 +308,18 @@ func (p *pod) resets() int {
 	return 0
 }
 
+// dropped is how many packets came in that were in somebody else's name.
+func (n *node) dropped() int {
+	n.T.Helper()
+	_, rest, _ := strings.Cut(in(n.T, n.ns, "nft", "list", "chain", "inet", steer.Table, "guard"), "missing counter packets ")
+	number, _, _ := strings.Cut(rest, " ")
+	packets, err := strconv.Atoi(number)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	return packets
+}
+
 // PI-01: a pod that sends in the name of another is not even answered.
 func forgedSource(t *testing.T, s stage) {
 	n := s.node().start("--operation-mode", "managed")
@@ -168,8 +337,19 @@ func forgedSource(t *testing.T, s stage) {
 	if got := victim.resets() - before; got != 0 {
 		t.Errorf("the agent's node answers a forged sender: %d", got)
 	}
-	if out := in(t, n.ns, "nft", "list", "chain", "inet", steer.Table, "guard"); strings.Contains(out, "missing counter packets 0 ") {
-		t.Errorf("nothing is dropped: %s", out)
+	if n.dropped() == 0 {
+		t.Error("nothing is dropped")
+	}
+	// Nor in the node's own name, in the agent's, or in that of nobody.
+	for _, name := range []string{"192.0.2.1", "169.254.25.79", "198.51.100.7"} {
+		ip(t, "-n "+thief.ns+" address add "+name+"/32 dev lo")
+		before := n.dropped()
+		if _, err := dialer(thief.ns, name)(t.Context(), "tcp", metadata+":80"); err == nil {
+			t.Errorf("a connection in the name of %s", name)
+		}
+		if n.dropped() == before {
+			t.Errorf("in the name of %s nothing is dropped", name)
+		}
 	}
 	// What it takes: without the rule the answer goes to the victim, who refuses it.
 	n.agent.Process.Signal(syscall.SIGSTOP) // so that it does not repair
@@ -219,14 +399,35 @@ func sixes(t *testing.T, s stage) {
 		t.Errorf("the other cloud's metadata service: %s", a)
 	}
 	web.ask("http://[::ffff:169.254.169.254]"+strings.TrimPrefix(tokenURL(), "http://"+metadata), "Metadata", "true").refused(t, 400, "the host is not")
-	for _, address := range []string{"[fd00::1]:2579", "[::ffff:169.254.25.79]:2579"} {
+	for _, address := range []string{"[fd00::1]:2579", "[::ffff:169.254.25.79]:2579",
+		// The metadata address behind a translator, as one that is compatible, of 6to4, and on the link.
+		"[64:ff9b::169.254.169.254]", "[64:ff9b::168.63.129.16]", "[::169.254.169.254]", "[2002:a9fe:a9fe::1]", "[fe80::a9fe:a9fe%25eth0]"} {
 		if a := web.ask("http://"+address+"/", "Metadata", "true"); a.status != 0 {
 			t.Errorf("%s: %s", address, a)
 		}
 	}
 	web.token().gets(t, blue.ID.String())
+	// A pod with both is known by its IPv4 address, whichever is the first, and an
+	// address in the other's form is none.
+	for law, ips := range map[string][]string{"IPv6 first": {"fd00::2", web.address}, "IPv4 first": {web.address, "fd00::2"}} {
+		n.hasIPs(web.pod, ips...)
+		if a := web.token(); a.of() != blue.ID.String() {
+			t.Errorf("%s: %s", law, a)
+		}
+	}
+	n.hasIPs(web.pod, "fd00::2")
+	web.token().refused(t, 404, "no running pod")
+	n.hasIPs(web.pod, "fd00::2", "10.250.9.9")
+	web.token().refused(t, 404, "no running pod")
+	n.hasIPs(web.pod, web.address)
 	n.end(syscall.SIGTERM)
 	in(t, n.ns, os.Getenv("GATEHOUSE_NODE"), "nmi", "remove")
+	for _, prefix := range []string{"64:ff9b::a9fe:a9fe", "64:ff9b::a83f:8110"} { // a translator
+		ip(t, "-n "+n.cloud.ns+" address add "+prefix+"/128 dev lo", "-n "+n.ns+" route add "+prefix+"/128 via fd01::2")
+		if a := web.ask("http://[" + prefix + "]/"); a.body != "the cloud" {
+			t.Errorf("without the rules nothing else happens at %s: the test shows nothing: %s", prefix, a)
+		}
+	}
 	if a := ask(); a.body != "the cloud" {
 		t.Errorf("without the rules nothing else happens: the test shows nothing: %s", a)
 	}
