@@ -36,11 +36,11 @@ var (
 // snapshot points to is, unless the whole estate is being loaded (bulk).
 type editor struct {
 	s       *Snapshot
+	was     *Snapshot // what s was made from; nil while an estate is being loaded
 	bulk    bool
 	fresh   bool // s.world is ours to edit
 	put1    []record.Record
 	removed []record.Key
-	owners  []directory.AppID // client ids of identities that were removed
 }
 
 // world returns the world for editing.
@@ -156,7 +156,6 @@ func (e *editor) remove(key record.Key) error {
 		e.forget(r.ID)
 	case directory.ManagedIdentity:
 		e.s.byClient.remove(r.ClientID)
-		e.owners = append(e.owners, r.ClientID)
 		e.s.identity.remove(r.Resource)
 		e.forget(r.ID)
 	case directory.Membership:
@@ -550,44 +549,142 @@ func (e *editor) dropBinding(key kubeKey) {
 }
 
 // check verifies what only the finished estate can tell: that everything put
-// refers to something, and that nothing depends on what was deleted.
+// refers to something, and that nothing depends on what was deleted or is no longer
+// what others took it for.
 func (e *editor) check() error {
-	groupsMoved := false
 	for _, r := range e.put1 {
-		if _, ok := r.(resource.ManagementGroup); ok {
-			groupsMoved = true
-		}
-		if err := e.checkRefers(r); err != nil {
+		if err := e.s.checkRefers(r); err != nil {
 			return wrap("put", r.Key(), err)
 		}
 	}
-	if groupsMoved {
-		if err := e.s.world.checkTree(); err != nil {
-			return err
-		}
+	if err := e.checkTree(); err != nil {
+		return err
 	}
 	for _, key := range e.removed {
 		if _, back := e.s.Get(key); back {
 			continue
 		}
-		if deps := e.s.Dependents(key); len(deps) > 0 {
+		if deps := e.left(key); len(deps) > 0 {
 			return wrap("delete", key, fmt.Errorf("%d others depend on it, the first is %s: %w", len(deps), deps[0], ErrInUse))
 		}
 	}
-	for _, id := range e.owners {
-		// What is left would be a credential of whoever gets that client id next.
-		if _, back := e.s.ManagedIdentityByClient(id); back {
-			continue
+	return e.checkGrants()
+}
+
+// left are the records that depend on one that was deleted. Some can be found only
+// where it still is, by what it says.
+func (e *editor) left(key record.Key) []record.Key {
+	deps := e.s.Dependents(key)
+	switch key.Kind {
+	case record.Application, record.ManagedIdentity, record.IdentityRequest:
+		for _, dep := range e.was.Dependents(key) {
+			if _, there := e.s.Get(dep); there && !slices.Contains(deps, dep) {
+				deps = append(deps, dep)
+			}
 		}
-		if left := e.s.FederatedCredentials(id); len(left) > 0 {
-			return wrap("delete", left[0].Key(), fmt.Errorf("the managed identity %s is deleted without it: %w", id, ErrInUse))
+	}
+	return deps
+}
+
+// checkTree refuses management groups that contain themselves.
+func (e *editor) checkTree() error {
+	for _, r := range e.put1 {
+		if _, ok := r.(resource.ManagementGroup); ok {
+			return e.s.world.checkTree()
 		}
 	}
 	return nil
 }
 
-func (e *editor) checkRefers(r record.Record) error {
-	s := e.s
+// checkGrants makes sure that what was granted before still can be: a role may be
+// assignable in fewer places than it was, a place may lie elsewhere, and under the
+// object id of a person may now be a group.
+func (e *editor) checkGrants() error {
+	if e.was == nil {
+		return nil
+	}
+	for _, r := range e.put1 {
+		for _, of := range e.touched(r) {
+			if err := e.s.checkRefers(of); err != nil && !e.s.dangles(of) {
+				return wrap("put", r.Key(), fmt.Errorf("%s could not stay, %v: %w", of.Key(), err, ErrInUse))
+			}
+		}
+	}
+	return nil
+}
+
+// touched are the grants to look at again when a record was put.
+func (e *editor) touched(r record.Record) []record.Record {
+	switch r := r.(type) {
+	case directory.User:
+		return e.s.grantsTo(r.ID)
+	case directory.Group:
+		return e.s.grantsTo(r.ID)
+	case directory.ServicePrincipal:
+		return e.s.grantsTo(r.ID)
+	case directory.ManagedIdentity:
+		return e.s.grantsTo(r.ID)
+	case azurerbac.Definition:
+		if old, ok := e.was.world.roles.get(r.ID); ok && !slices.Equal(old.AssignableScopes, r.AssignableScopes) {
+			return e.s.grantsOfRoles(func(id azurerbac.DefinitionID) bool { return id == r.ID })
+		}
+	case resource.ManagementGroup:
+		if old, ok := e.was.world.mgs[r.Scope]; ok && old.Parent != r.Parent {
+			return e.s.grantsByPlace()
+		}
+	case resource.Subscription:
+		if old, ok := e.was.world.subs.get(r.Scope); ok && old.Parent != r.Parent {
+			return e.s.grantsByPlace()
+		}
+	}
+	return nil
+}
+
+// grantsTo are the roles that an object id has or may activate.
+func (s *Snapshot) grantsTo(id principal.ID) []record.Record {
+	var out []record.Record
+	for _, a := range s.AssignmentsOf(id) {
+		out = append(out, a.Assignment)
+	}
+	for _, el := range s.EligibilitiesOf(id) {
+		out = append(out, *el)
+	}
+	return out
+}
+
+// grantsOfRoles are the role assignments and eligibilities of the roles that match.
+func (s *Snapshot) grantsOfRoles(match func(azurerbac.DefinitionID) bool) []record.Record {
+	var out []record.Record
+	for _, a := range s.assigned.all() {
+		if match(a.Role) {
+			out = append(out, a.Assignment)
+		}
+	}
+	for _, el := range s.eligible.byID.all() {
+		if match(el.Role) {
+			out = append(out, *el)
+		}
+	}
+	return out
+}
+
+// grantsByPlace are the grants that may not stand everywhere: those of custom roles,
+// and what was activated at a place below that of its eligibility.
+func (s *Snapshot) grantsByPlace() []record.Record {
+	out := s.grantsOfRoles(func(id azurerbac.DefinitionID) bool {
+		_, builtIn := s.world.builtIn.byID[id]
+		return !builtIn
+	})
+	for _, list := range s.activated.all() {
+		for _, a := range list {
+			out = append(out, a.Assignment)
+		}
+	}
+	return out
+}
+
+// checkRefers makes sure that a record refers only to what is there.
+func (s *Snapshot) checkRefers(r record.Record) error {
 	switch r := r.(type) {
 	case directory.User:
 		return errors.Join(s.wantTenant(r.Tenant), s.wantOneObject(r.ID))
@@ -614,7 +711,7 @@ func (e *editor) checkRefers(r record.Record) error {
 	case directory.Ownership:
 		return s.checkOwnership(r)
 	case resource.ManagementGroup:
-		return s.wantManagementGroup(r.Parent)
+		return errors.Join(s.wantTenant(r.Tenant), s.wantManagementGroup(r.Parent))
 	case resource.Subscription:
 		return errors.Join(s.wantTenant(r.Tenant), s.wantManagementGroup(r.Parent))
 	case resource.Cluster:
@@ -628,7 +725,7 @@ func (e *editor) checkRefers(r record.Record) error {
 			if !ok {
 				return fmt.Errorf("eligibility %s: %w", r.Eligibility, ErrUnknown)
 			}
-			if err := s.checkActivation(r, el); err != nil {
+			if err := errors.Join(s.checkGrantable(el.Role, el.Scope), s.checkActivation(r, el)); err != nil {
 				return err
 			}
 		}

@@ -30,7 +30,7 @@ func (s *Snapshot) directoryGrants(id principal.ID, n *node, tenant directory.Te
 	var out []*Grant
 	for _, a := range n.roles {
 		role, ok := directoryrole.Get(a.Role)
-		if !ok {
+		if !ok || s.dangles(a) {
 			continue
 		}
 		at := directory.Place(tenant)
@@ -78,7 +78,7 @@ func (s *Snapshot) DirectoryGrantsAt(at scope.Scope) iter.Seq[*Grant] {
 		for a := range s.roles.all() {
 			p, ok := s.Principal(a.Principal)
 			role, known := directoryrole.Get(a.Role)
-			if !ok || !known || p.Tenant != tenant || !a.Object.IsZero() && a.Object != object {
+			if !ok || !known || s.dangles(a) || p.Tenant != tenant || !a.Object.IsZero() && a.Object != object {
 				continue
 			}
 			place := directory.Place(tenant)

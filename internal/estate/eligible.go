@@ -160,6 +160,9 @@ func (s *Snapshot) standing(list []*Grant, groups []principal.ID) []*Grant {
 // stands reports whether a role assignment is still what it was given as: who
 // activated an eligibility has it no longer when he left the group that has it.
 func (s *Snapshot) stands(a *Assigned, groups []principal.ID) bool {
+	if s.dangles(a.Assignment) {
+		return false
+	}
 	if a.Eligibility.IsZero() {
 		return true
 	}
@@ -175,7 +178,11 @@ func (s *Snapshot) stands(a *Assigned, groups []principal.ID) bool {
 // activation does only as long as its principal is eligible, by himself or through
 // a group.
 func (s *Snapshot) Stands(a *Assigned) bool {
-	return a.Eligibility.IsZero() || s.stands(a, s.GroupsOf(a.Principal))
+	var groups []principal.ID
+	if !a.Eligibility.IsZero() {
+		groups = s.GroupsOf(a.Principal)
+	}
+	return s.stands(a, groups)
 }
 
 // Eligibility returns the eligibility with an id.

@@ -69,6 +69,9 @@ type Snapshot struct {
 	bindings  table[kubeKey, *kuberbac.Binding]
 	subjects  table[kuberbac.Subject, *holder]
 
+	// dangling are the records that refer to what is not there, and why; see Reload.
+	dangling map[record.Key]error
+
 	// knobs are the settings of a rehearsal; nil when there are none.
 	knobs *rehearsal.Knobs
 
@@ -187,19 +190,26 @@ func (s *Snapshot) freeze() {
 
 // Load returns the estate of all records at a revision. It is all or nothing.
 func Load(revision int64, records iter.Seq[record.Record]) (*Snapshot, error) {
-	s := newSnapshot(true)
-	e := editor{s: s, bulk: true}
+	e, err := bulk(revision, records)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return e.s, nil
+}
+
+func bulk(revision int64, records iter.Seq[record.Record]) (*editor, error) {
+	e := &editor{s: newSnapshot(true), bulk: true}
 	for r := range records {
 		if err := e.put(r); err != nil {
 			return nil, err
 		}
 	}
-	s.freeze()
-	if err := e.check(); err != nil {
-		return nil, err
-	}
-	s.revision = revision
-	return s, nil
+	e.s.freeze()
+	e.s.revision = revision
+	return e, nil
 }
 
 // Apply returns the estate after the ops, at a revision. s stays as it is. An
@@ -208,7 +218,7 @@ func (s *Snapshot) Apply(revision int64, ops ...Op) (*Snapshot, error) {
 	next := *s
 	next.revision = revision
 	next.stamp = new(stamp)
-	e := editor{s: &next}
+	e := editor{s: &next, was: s}
 	for _, op := range ops {
 		var err error
 		if op.Put != nil {
@@ -226,6 +236,7 @@ func (s *Snapshot) Apply(revision int64, ops ...Op) (*Snapshot, error) {
 	if err := next.keepsAdministrators(s); err != nil {
 		return nil, err
 	}
+	next.mend()
 	return &next, nil
 }
 

@@ -24,8 +24,9 @@ type Principal struct {
 	Tenant directory.TenantID
 	// Name is for people: the user principal name of a user, the display name of others.
 	Name string
-	// Disabled is set for a disabled user, service principal or identity, and for
-	// a service principal whose application is disabled or gone.
+	// Disabled is set for a disabled user, service principal or identity, for a
+	// service principal whose application is disabled or gone, and for everybody
+	// whose tenant is.
 	Disabled bool
 	// Guest is set for a user of another organisation.
 	Guest bool
@@ -49,13 +50,16 @@ func (s *Snapshot) describe(id principal.ID, n *node) (Principal, bool) {
 		p.Tenant, p.Name = r.Tenant, r.DisplayName
 	case directory.ServicePrincipal:
 		p.Tenant, p.Name, p.Disabled = r.Tenant, r.DisplayName, r.Disabled
-		if app, ok := s.world.apps.get(r.AppID); !ok || app.Disabled {
+		if app, ok := s.world.apps.get(r.AppID); !ok || app.Disabled || s.dangles(*app) {
 			p.Disabled = true
 		}
 	case directory.ManagedIdentity:
 		p.Tenant, p.Name, p.Disabled = r.Tenant, r.DisplayName, r.Disabled
 	default:
 		return Principal{}, false
+	}
+	if _, ok := s.world.tenants[p.Tenant]; !ok {
+		p.Disabled = true
 	}
 	return p, true
 }
@@ -241,14 +245,15 @@ func (s *Snapshot) FederatedCredentials(owner directory.AppID) []directory.Feder
 }
 
 // TrustsOf returns the federated credentials of an application or managed identity
-// that count at an instant: all but those with a pattern where the tenant does not
-// allow patterns, and those by a request for an identity that is no longer active.
+// that count at an instant: all but those that dangle, those with a pattern where the
+// tenant does not allow patterns, and those by a request for an identity that is no
+// longer active.
 func (s *Snapshot) TrustsOf(owner directory.AppID, now time.Time) []directory.FederatedCredential {
 	list := s.FederatedCredentials(owner)
 	home, ok := s.HomeOf(owner)
 	patterns := ok && home.AllowSubjectPatterns
 	not := func(f directory.FederatedCredential) bool {
-		return f.SubjectPattern != "" && !patterns || !f.Request.IsZero() && !s.associated(f.Request, now)
+		return s.dangles(f) || f.SubjectPattern != "" && !patterns || !f.Request.IsZero() && !s.associated(f.Request, now)
 	}
 	if !slices.ContainsFunc(list, not) {
 		return list
@@ -517,6 +522,7 @@ func (s *Snapshot) Dependents(key record.Key) []record.Key {
 				out = append(out, record.KeyOf(record.Kind(pr.Kind), pr.ID.String()))
 			}
 		}
+		out = append(out, s.belongings(id)...)
 	case record.ManagementGroup, record.Subscription, record.ResourceGroup, record.Cluster, record.Resource:
 		out = s.below(parseScope(p[0]))
 	case record.RoleDefinition:
@@ -538,6 +544,32 @@ func (s *Snapshot) Dependents(key record.Key) []record.Key {
 		id, _ := parseID[azurerbac.EligibilityID](p[0])
 		for _, a := range s.ActivationsOf(id) {
 			out = append(out, a.Key())
+		}
+	}
+	return out
+}
+
+// belongings are the keys of the applications and places of a tenant.
+func (s *Snapshot) belongings(id directory.TenantID) []record.Key {
+	var out []record.Key
+	for _, a := range s.world.apps.all() {
+		if a.Tenant == id {
+			out = append(out, a.Key())
+		}
+	}
+	for _, m := range s.world.mgs {
+		if m.Tenant == id {
+			out = append(out, m.Key())
+		}
+	}
+	for _, sub := range s.world.subs.all() {
+		if sub.Tenant == id {
+			out = append(out, sub.Key())
+		}
+	}
+	for _, c := range s.world.clusters {
+		if c.Tenant == id {
+			out = append(out, c.Key())
 		}
 	}
 	return out

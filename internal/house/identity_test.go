@@ -204,9 +204,11 @@ func TestIdentitySessionsEnd(t *testing.T) {
 	operator := given(51, identityOperator, identity.Resource)
 	for law, end := range map[string]func(g *gate, api *apiclient.Client, secret string){
 		"the identity is disabled": func(g *gate, _ *apiclient.Client, _ string) { g.put(off) },
-		"the identity is deleted":  func(g *gate, _ *apiclient.Client, _ string) { g.commit(estate.Op{Delete: identity.Key()}) },
-		"the right is taken away":  func(g *gate, _ *apiclient.Client, _ string) { g.commit(estate.Op{Delete: operator.Key()}) },
-		"the person is disabled":   func(g *gate, _ *apiclient.Client, _ string) { g.put(gone) },
+		"the identity is deleted": func(g *gate, _ *apiclient.Client, _ string) {
+			g.commit(estate.Op{Delete: operator.Key()}, estate.Op{Delete: identity.Key()})
+		},
+		"the right is taken away": func(g *gate, _ *apiclient.Client, _ string) { g.commit(estate.Op{Delete: operator.Key()}) },
+		"the person is disabled":  func(g *gate, _ *apiclient.Client, _ string) { g.put(gone) },
 		"the person ends it": func(g *gate, api *apiclient.Client, secret string) {
 			if err := api.EndIdentitySession(g.t.Context(), secret); err != nil {
 				g.t.Error(err)

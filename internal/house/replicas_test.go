@@ -3,6 +3,7 @@ package house_test
 import (
 	"errors"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -135,4 +136,51 @@ func TestReplicasOverOneEtcd(t *testing.T) {
 		}
 	}
 	t.Logf("stopped allowing %s after the store began to close", time.Since(lost).Round(time.Millisecond))
+}
+
+// A record that refers to what is not there, as an earlier version could leave it,
+// must not keep everybody out. AZ-20
+func TestAHouseStartsOverWhatDangles(t *testing.T) {
+	t.Parallel()
+	_, client := startEtcd(t)
+	conf := config(t, t.TempDir()+"/data")
+	conf.External = &client
+	h, err := house.Start(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Stop()
+	kv, err := etcd.Dial(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kv.Close()
+	sub := "/subscriptions/99999999-9999-4999-8999-999999999999"
+	at := sub + "/resourcegroups/rg/providers/microsoft.containerservice/managedclusters/lost"
+	const noTenant = `"tenant":"99999999-9999-4999-8999-999999999998"`
+	var writes []store.Write
+	for key, spec := range map[string]string{
+		"Application/99999999-9999-4999-8999-999999999997": `{"id":"99999999-9999-4999-8999-999999999996","appId":"99999999-9999-4999-8999-999999999997","displayName":"lost",` + noTenant + `}`,
+		"Subscription/" + url.PathEscape(sub):              `{"scope":"` + sub + `",` + noTenant + `}`,
+		"Cluster/" + url.PathEscape(at):                    `{"scope":"` + at + `","name":"lost","resourceGroup":"rg","attached":true,` + noTenant + `}`,
+	} {
+		writes = append(writes, store.Write{Key: store.Prefix + "estate/" + key, Value: []byte(`{"schema":1,"record":` + spec + `}`)})
+	}
+	if _, ok, err := kv.Txn(t.Context(), nil, writes); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if h, err = house.Start(t.Context(), conf); err != nil {
+		t.Fatal(err)
+	}
+	defer h.Stop()
+	dangling := 0
+	for range h.Store().Current().Dangling() {
+		dangling++
+	}
+	if dangling != len(writes) {
+		t.Errorf("%d records are said to dangle, want %d", dangling, len(writes))
+	}
+	if _, token := operatorToken(t, conf.Dir); token == "" {
+		t.Error("the operator cannot sign in to delete them")
+	}
 }

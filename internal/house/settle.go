@@ -82,7 +82,8 @@ func (h *House) settle(ctx context.Context) error {
 	tenant, _ := firstTenant(trial)
 	old, err := ReadOperator(h.conf.Dir.Operator())
 	if err == nil {
-		if _, known := est.ServicePrincipalOf(old.Tenant, old.ClientID); known {
+		_, known := est.ServicePrincipalOf(old.Tenant, old.ClientID)
+		if _, home := est.Tenant(old.Tenant); known && home {
 			next := old
 			next.Authority, next.CA = h.conf.Authority, h.conf.Dir.CA()
 			if h.ending(old) {

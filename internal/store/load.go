@@ -87,9 +87,12 @@ func (s *Store) load(ctx context.Context) error {
 	if l.headRev == 0 {
 		return fmt.Errorf("read the estate: the head of the audit chain is missing: %w", ErrTampered)
 	}
-	est, err := estate.Load(l.rev, l.records())
+	est, err := estate.Reload(l.rev, l.records())
 	if err != nil {
 		return fmt.Errorf("read the estate: %w", err)
+	}
+	for key, why := range est.Dangling() {
+		s.log.Error("store: a record refers to what is not there, and grants nothing until that is there again or the record is deleted", "record", key.String(), "error", why)
 	}
 	s.publish(func() {
 		s.epoch.Store(m.Epoch)

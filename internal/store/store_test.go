@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -441,5 +443,38 @@ func increment(t *testing.T, s *store.Store) {
 			t.Error(err)
 		}
 		return
+	}
+}
+
+// An earlier version let a tenant be deleted while programs and places named it, and
+// did not start any more. AZ-20
+func TestAStoreWithWhatDanglesIsOpenedAndSaysSo(t *testing.T) {
+	t.Parallel()
+	kv := new(store.Memory)
+	s := open(t, kv)
+	gone := directory.Tenant{ID: directory.TenantID{9}, Domains: []string{"gone.example"}}
+	left := directory.Application{ID: principal.ID{9, 1}, AppID: directory.AppID{9, 2}, Tenant: gone.ID, DisplayName: "left"}
+	commit(t, s, put(tenant, user(1, "Ana"), gone, left)...)
+	if _, err := s.Commit(t.Context(), store.Change{Ops: []estate.Op{{Delete: gone.Key()}}}); !errors.Is(err, estate.ErrInUse) || !strings.Contains(err.Error(), left.Key().String()) {
+		t.Fatalf("the tenant is deleted under its application: %v", err)
+	}
+	if _, ok, err := kv.Txn(t.Context(), nil, []store.Write{{Key: store.RecordKey(gone.Key()), Delete: true}}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	var log bytes.Buffer
+	again := open(t, kv, func(c *store.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	if !strings.Contains(log.String(), left.AppID.String()) || !strings.Contains(log.String(), gone.ID.String()) {
+		t.Errorf("the log does not say what dangles, and why:\n%s", log.String())
+	}
+	commit(t, again, put(user(2, "Bob"))...)
+	rev := commit(t, again, estate.Op{Delete: left.Key()})
+	for _, replica := range []*store.Store{again, s} { // s saw it happen
+		est, err := replica.AtLeast(t.Context(), rev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, why := range est.Dangling() {
+			t.Errorf("%s still dangles: %v", key, why)
+		}
 	}
 }

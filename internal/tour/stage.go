@@ -79,7 +79,7 @@ func (s *Stage) look(ctx context.Context) error {
 		return err
 	}
 	var bad error
-	est, err := estate.Load(got.Revision, func(yield func(record.Record) bool) {
+	est, err := estate.Reload(got.Revision, func(yield func(record.Record) bool) {
 		for _, r := range got.Records {
 			rec, err := estate.Decode(r.Kind, r.Spec)
 			if err != nil {

@@ -137,7 +137,7 @@ func (r *remote) Snapshot(ctx context.Context) (*estate.Snapshot, error) {
 			}
 		}
 	})
-	est, err := estate.Load(out.Revision, records)
+	est, err := estate.Reload(out.Revision, records)
 	if failed != nil {
 		return nil, failed
 	}

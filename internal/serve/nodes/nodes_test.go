@@ -367,7 +367,7 @@ func TestTheRightEndsAtOnce(t *testing.T) {
 	for law, change := range map[string]func(*world){
 		"the role is taken away":           func(w *world) { w.Delete(operator.Key()) },
 		"the identity is disabled":         func(w *world) { b := blue; b.Disabled = true; w.Put(b) },
-		"the identity is deleted":          func(w *world) { w.Delete(blue.Key()) },
+		"the identity is deleted":          func(w *world) { w.Delete(operator.Key(), blue.Key()) },
 		"the kubelet identity is disabled": func(w *world) { k := kubelet; k.Disabled = true; w.Put(k) },
 		"the kubelet identity is deleted":  func(w *world) { w.Delete(kubelet.Key()) },
 		"the cluster has no kubelet any more": func(w *world) {
