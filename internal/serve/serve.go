@@ -35,6 +35,9 @@ type Options struct {
 	Quiet bool
 	// Now is the clock of the log's durations; nil means time.Now.
 	Now func() time.Time
+	// Correlation is the header of the answer with the id that the client knows the
+	// request by, for the log; "" when there is none but X-Request-Id.
+	Correlation string
 }
 
 // ErrPanic is what Options.Fail is given when a handler panicked.
@@ -66,7 +69,7 @@ func Handle(h Handler, opt Options) http.Handler {
 			if rec.status == 0 {
 				rec.status = http.StatusOK // net/http sends that for us
 			}
-			logRequest(r, opt, rec.status, id, opt.Now().Sub(start), err)
+			logRequest(r, opt, rec.status, id, head.Get(opt.Correlation), opt.Now().Sub(start), err)
 		}
 	})
 }
@@ -104,7 +107,7 @@ func fail(answer func(http.ResponseWriter, *http.Request, error), w *recorder, r
 	}
 }
 
-func logRequest(r *http.Request, opt Options, status int, id string, took time.Duration, err error) {
+func logRequest(r *http.Request, opt Options, status int, id, correlation string, took time.Duration, err error) {
 	level := slog.LevelInfo
 	switch {
 	case errors.Is(err, ErrPanic) || status >= 500:
@@ -121,6 +124,9 @@ func logRequest(r *http.Request, opt Options, status int, id string, took time.D
 	attrs := []slog.Attr{
 		slog.String("id", id), slog.String("method", r.Method), slog.String("path", Printable(r.URL.Path, 512)),
 		slog.Int("status", status), slog.Duration("took", took), slog.String("remote", r.RemoteAddr),
+	}
+	if correlation != "" {
+		attrs = append(attrs, slog.String("correlation", correlation))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))

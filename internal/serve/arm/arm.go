@@ -120,11 +120,14 @@ func New(conf Config) (*Door, error) {
 // Handler serves every path. It refuses odd paths itself, so nothing in front of it
 // should clean them, as a ServeMux does.
 func (d *Door) Handler() http.Handler {
-	h := serve.Handle(d.serve, serve.Options{Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now})
+	h := serve.Handle(d.serve, serve.Options{Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now, Correlation: correlation})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(&marked{w, r, d.conf.Now()}, r)
 	})
 }
+
+// correlation is the header with the id that clients show people.
+const correlation = "X-Ms-Correlation-Request-Id"
 
 // marked adds the headers by which people find a request again.
 type marked struct {
@@ -136,11 +139,11 @@ type marked struct {
 func (m *marked) WriteHeader(status int) {
 	head := m.Header()
 	head.Set("X-Ms-Request-Id", head.Get("X-Request-Id"))
-	id, err := guid.Parse[marked](m.r.Header.Get("X-Ms-Correlation-Request-Id"))
+	id, err := guid.Parse[marked](m.r.Header.Get(correlation))
 	if err != nil {
 		id = guid.New[marked]()
 	}
-	head.Set("X-Ms-Correlation-Request-Id", id.String())
+	head.Set(correlation, id.String())
 	head.Set("X-Ms-Routing-Request-Id", "LOCAL:"+m.now.UTC().Format("20060102T150405Z")+":"+id.String())
 	m.ResponseWriter.WriteHeader(status)
 }

@@ -141,7 +141,7 @@ func newVault(t testing.TB, name, properties string) resource.Other {
 
 // newHouse is a house with the vaults kv, protected (from purging), policies (of
 // access policies), private and walled (by its network rules).
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T, change ...func(*keyvault.Config)) *house {
 	t.Helper()
 	sealer, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
@@ -193,11 +193,14 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	h.server = servetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.door.Handler().ServeHTTP(w, r) }), false)
-	h.door, err = keyvault.New(keyvault.Config{
+	conf := keyvault.Config{
 		State: h.state, Safe: s, Keys: func() token.KeySet { return set }, Issuers: func(t directory.TenantID) []string { return []string{issuer(t)} },
 		Authority: authority, Base: h.server.URL, Now: h.now, Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	if err != nil {
+	}
+	for _, f := range change {
+		f(&conf)
+	}
+	if h.door, err = keyvault.New(conf); err != nil {
 		t.Fatal(err)
 	}
 	h.client = h.server.Anonymous()

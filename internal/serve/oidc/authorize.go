@@ -136,7 +136,7 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request, a attempt, q value
 	}
 	who, err := d.signIn(r, a.Realm, f)
 	if err != nil {
-		d.refused(w, r, issue.TokenRequest{GrantType: "sign-in page", Username: f["username"]}, err)
+		err = d.refused(w, r, issue.TokenRequest{GrantType: "sign-in page", Username: f["username"]}, err)
 		if text, ok := friendly(err); ok {
 			return render(w, known(err).Status, signInPage, page{
 				Title: "Sign in", Action: a.self, Ticket: a.ticket, App: a.ClientName, Name: f["username"], Message: text, Replace: mustReplace(err),
@@ -214,6 +214,7 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, a attempt, err err
 		name = "invalid_request"
 	}
 	f := d.describe(w, r, e)
+	_ = d.refused(w, r, issue.TokenRequest{GrantType: "authorize", ClientID: r.URL.Query().Get("client_id")}, err)
 	if e.Status >= http.StatusInternalServerError {
 		// The client is told that something failed; what, only the log is.
 		d.log.LogAttrs(r.Context(), slog.LevelError, "authorization failed", slog.String("id", w.Header().Get("X-Request-Id")), slog.String("error", err.Error()))

@@ -26,10 +26,10 @@ func (p Proof) of(ctx context.Context, req issue.TokenRequest) (issue.TokenReque
 func (d *Door) Bound(prove Proof) http.Handler {
 	mux := http.NewServeMux()
 	api := func(pattern string, h serve.Handler) {
-		mux.Handle(pattern, serve.Handle(h, serve.Options{Log: d.log, Fail: d.fail, Now: d.issuer.Now}))
+		mux.Handle(pattern, serve.Handle(d.noting(h), serve.Options{Log: d.log, Fail: d.fail, Now: d.issuer.Now}))
 	}
 	api("GET /{tenant}/v2.0/.well-known/openid-configuration", d.discoveryV2)
 	api("GET /common/discovery/instance", d.instance)
 	api("POST /{tenant}/oauth2/v2.0/token", d.token(2, prove))
-	return mux
+	return d.whole(mux)
 }

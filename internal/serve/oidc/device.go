@@ -32,6 +32,7 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) error {
 	found, err := d.issuer.FindDevice(r.Context(), f["user_code"], cookie(r, browserCookie), source(r))
 	switch {
 	case errors.Is(err, issue.ErrNoSuchCode):
+		_ = d.refused(w, r, issue.TokenRequest{GrantType: "device page"}, &issue.Error{OAuth: "invalid_grant", Code: 70018, Text: "Invalid verification code."})
 		return d.showCode(w, r, http.StatusBadRequest, f["user_code"], "That code didn't work. Check the code and try again.")
 	case err != nil:
 		return err
@@ -51,7 +52,7 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) error {
 			return d.tooLate(w, r, err)
 		}
 		if err != nil {
-			d.refused(w, r, issue.TokenRequest{GrantType: "device page", Username: f["username"]}, err)
+			err = d.refused(w, r, issue.TokenRequest{GrantType: "device page", Username: f["username"]}, err)
 			if text, ok := friendly(err); ok {
 				return d.show(w, r, known(err).Status, confirmPage, page{Title: "Sign in on another device", Code: found.UserCode, App: found.ClientName,
 					Name: f["username"], Message: text, Replace: mustReplace(err)})

@@ -39,7 +39,7 @@ type Door struct {
 	trace  *serve.Trace
 	single directory.TenantID
 	origin *http.CrossOriginProtection
-	mux    *http.ServeMux
+	serves http.Handler
 }
 
 // TokenPaths are the ends of the paths at which tokens are asked for, which
@@ -50,16 +50,17 @@ var TokenPaths = []string{"/oauth2/v2.0/token", "/oauth2/token"}
 func New(c Config) *Door {
 	d := &Door{
 		issuer: c.Issuer, tokens: c.Tokens, log: c.Log, trace: c.Trace, single: c.Single,
-		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		origin: http.NewCrossOriginProtection(),
 	}
+	mux := http.NewServeMux()
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	api := func(pattern string, h serve.Handler) {
-		d.mux.Handle(pattern, serve.Handle(h, serve.Options{Log: c.Log, Fail: d.fail, Now: c.Issuer.Now}))
+		mux.Handle(pattern, serve.Handle(d.noting(h), serve.Options{Log: c.Log, Fail: d.fail, Now: c.Issuer.Now}))
 	}
 	page := func(pattern string, h serve.Handler) {
-		d.mux.Handle(pattern, serve.Handle(h, serve.Options{Log: c.Log, Fail: d.failPage, Now: c.Issuer.Now}))
+		mux.Handle(pattern, serve.Handle(d.noting(h), serve.Options{Log: c.Log, Fail: d.failPage, Now: c.Issuer.Now}))
 	}
 
 	api("GET /{tenant}/v2.0/.well-known/openid-configuration", d.discoveryV2)
@@ -93,19 +94,37 @@ func New(c Config) *Door {
 		http.Redirect(w, r, d.issuer.Authority()+issue.DevicePage, http.StatusSeeOther)
 		return nil
 	})
+	d.serves = d.whole(mux)
 	return d
 }
 
 // ServeHTTP implements http.Handler.
-func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// ServeMux would redirect to a cleaned path. A path that has two spellings
-	// has none here (OA-48).
-	if p := r.URL.Path; p == "" || p[0] != '/' || len(p) > 1024 || path.Clean(p) != p {
-		http.NotFound(w, r)
-		return
-	}
-	d.mux.ServeHTTP(w, r)
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.serves.ServeHTTP(w, r) }
+
+// whole serves a mux, and has the log tell of what is for none of its patterns.
+func (d *Door) whole(mux *http.ServeMux) http.Handler {
+	other := serve.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		if clean(r.URL.Path) {
+			mux.ServeHTTP(w, r) // says which methods there are, or that there is nothing
+		} else {
+			http.NotFound(w, r)
+		}
+		return nil
+	}, serve.Options{Log: d.log, Now: d.issuer.Now})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if clean(r.URL.Path) {
+			if _, pattern := mux.Handler(r); pattern != "" {
+				mux.ServeHTTP(w, r)
+				return
+			}
+		}
+		other.ServeHTTP(w, r)
+	})
 }
+
+// clean reports whether a path has one spelling. ServeMux would redirect another to
+// that, and here it has none (OA-48).
+func clean(p string) bool { return p != "" && p[0] == '/' && len(p) <= 1024 && path.Clean(p) == p }
 
 // source names where a request comes from, to count guesses by: the peer's
 // address, and never a header, which anybody can write. Of an IPv6 address only

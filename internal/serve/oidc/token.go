@@ -2,8 +2,10 @@ package oidc
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
@@ -62,20 +64,17 @@ func (d *Door) token(version int, prove Proof) serve.Handler {
 		}
 		if d.tokens != nil {
 			if err := d.tokens(w, r, req); err != nil {
-				d.refused(w, r, req, err)
-				return err
+				return d.refused(w, r, req, err)
 			}
 		}
 		if prove != nil {
 			if req, err = prove.of(r.Context(), req); err != nil {
-				d.refused(w, r, req, err)
-				return err
+				return d.refused(w, r, req, err)
 			}
 		}
 		ans, err := d.issuer.Token(r.Context(), req)
 		if err != nil {
-			d.refused(w, r, req, err)
-			return err
+			return d.refused(w, r, req, err)
 		}
 		d.trace.Add(identified(w, r, req, serve.Event{
 			At: start, Door: "oidc", ID: ans.Subject, User: ans.Name, Effect: "issued", Groups: ans.Groups, Revision: ans.Revision,
@@ -101,16 +100,32 @@ func (d *Door) token(version int, prove Proof) serve.Handler {
 	}
 }
 
-// refused notes a refusal, other than that a device still waits.
-func (d *Door) refused(w http.ResponseWriter, r *http.Request, req issue.TokenRequest, err error) {
-	e := known(err)
-	if e.Code == 70016 {
-		return
+// refused notes a refusal, other than that a device still waits, and returns it.
+func (d *Door) refused(w http.ResponseWriter, r *http.Request, req issue.TokenRequest, err error) error {
+	if e := known(err); e.Code != 70016 {
+		d.trace.Add(identified(w, r, req, serve.Event{
+			At: d.issuer.Now(), Door: "oidc", User: d.shownName(req.Username), Effect: "refused",
+			Reason: issue.WithoutSecrets(serve.Printable(req.GrantType, 64)) + ": AADSTS" + strconv.Itoa(e.Code) + ": " + serve.Printable(e.Text, 300),
+		}))
 	}
-	d.trace.Add(identified(w, r, req, serve.Event{
-		At: d.issuer.Now(), Door: "oidc", User: d.shownName(req.Username), Effect: "refused",
-		Reason: issue.WithoutSecrets(serve.Printable(req.GrantType, 64)) + ": AADSTS" + strconv.Itoa(e.Code) + ": " + serve.Printable(e.Text, 300),
-	}))
+	return noted{err}
+}
+
+// noted is a refusal that the trace tells of already.
+type noted struct{ error }
+
+func (n noted) Unwrap() error { return n.error }
+
+// noting notes what h refuses and has not noted, by the end of its pattern: what was
+// asked could not be read, or is no token.
+func (d *Door) noting(h serve.Handler) serve.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := h(w, r)
+		if _, done := errors.AsType[noted](err); err != nil && !done {
+			return d.refused(w, r, issue.TokenRequest{GrantType: path.Base(r.Pattern)}, err)
+		}
+		return err
+	}
 }
 
 // identified adds by what an event can be found, and what the client showed. A client

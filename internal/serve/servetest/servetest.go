@@ -115,6 +115,13 @@ func (s *Server) client(cert func(*tls.CertificateRequestInfo) (*tls.Certificate
 // Post sends a JSON body and returns the status and the body of the answer.
 func (s *Server) Post(c *http.Client, path, body string, header ...string) (int, string) {
 	s.t.Helper()
+	res, text := s.Send(c, path, body, header...)
+	return res.StatusCode, text
+}
+
+// Send sends a JSON body and returns the answer, whose body it has read.
+func (s *Server) Send(c *http.Client, path, body string, header ...string) (*http.Response, string) {
+	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.URL+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
@@ -132,5 +139,5 @@ func (s *Server) Post(c *http.Client, path, body string, header ...string) (int,
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return res.StatusCode, string(text)
+	return res, string(text)
 }
