@@ -342,6 +342,15 @@ func TestWhatAClusterMayBecome(t *testing.T) {
 	if _, ok := h.store.Current().ManagedIdentity(addon.Object); ok {
 		t.Error("the identity of an add-on that is off is still there")
 	}
+	planted := nodes + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/azurepolicy-New-1"
+	if got := h.call(root, "PUT", planted+version, `{"location":"westeurope"}`); got.status != http.StatusCreated {
+		t.Fatalf("%d %s", got.status, got.text)
+	}
+	put("DIR-05 an add-on that somebody else's identity waits for", props(`"addonProfiles":{"azurepolicy":{"enabled":true}}`), http.StatusConflict, "azurepolicy-new-1 is that of managed identity")
+	if got := h.call(root, "DELETE", planted+version, ""); got.status != http.StatusOK {
+		t.Fatalf("%d %s", got.status, got.text)
+	}
+	put("without it", props(`"addonProfiles":{"azurepolicy":{"enabled":true}}`), 200, `userAssignedIdentities/azurepolicy-New-1`)
 	// A cluster goes on naming an identity that is gone; another one in its place is another one.
 	if got := h.call(root, "DELETE", theirs+version, ""); got.status != 200 {
 		t.Fatalf("%d %s", got.status, got.text)

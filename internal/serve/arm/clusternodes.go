@@ -232,7 +232,9 @@ type belongings struct {
 
 func (b *belongings) put(r record.Record) { b.ops = append(b.ops, estate.Op{Put: r}) }
 
-// make makes an identity in the node resource group.
+// make makes an identity in the node resource group. One that is there under its name
+// is somebody else's, who may have seen to it that he can sign in as it, and would get
+// what the cluster's is given: the estate refuses two at one place.
 func (b *belongings) make(name string) resource.IdentityRef {
 	if b.group.IsZero() {
 		return resource.IdentityRef{}
@@ -240,9 +242,6 @@ func (b *belongings) make(name string) resource.IdentityRef {
 	at, err := scope.Parse(b.group.String() + "/providers/" + identityType + "/" + name)
 	if err != nil {
 		return resource.IdentityRef{} // no name of a cluster is so odd
-	}
-	if id, there := b.d.identity(at); there {
-		return resource.IdentityRef{Resource: at, Object: id.ID}
 	}
 	id := directory.ManagedIdentity{
 		ID: principal.ID(b.d.r.mint(name)), ClientID: directory.AppID(b.d.r.mint(name + " client")), Tenant: b.d.tenant,
