@@ -249,6 +249,19 @@ func TestTheChartInAnyCluster(t *testing.T) {
 		if code := post(t, closed.addr); code != 0 {
 			t.Errorf("without a certificate: %d", code)
 		}
+		foreign, err := pki.NewCA("api server", time.Now(), time.Hour) // by name the same
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pair, err = foreign.Issue(pki.Leaf{CommonName: "kube-apiserver", Client: true, Life: time.Hour}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if cert, err = pair.TLS(); err != nil {
+			t.Fatal(err)
+		}
+		if code := post(t, closed.addr, cert); code != 0 {
+			t.Errorf("with a certificate of another authority: %d", code)
+		}
 	})
 
 	t.Run("told to end, it goes on until nobody asks any more", func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatehouse-io/gatehouse/internal/inject"
+	"github.com/gatehouse-io/gatehouse/internal/pki"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/serve/admission"
@@ -305,6 +307,9 @@ func TestWhatIsNoReview(t *testing.T) {
 		code      int
 	}{
 		{"AD-13: an older version", reviewOf(podText, "admission.k8s.io/v1\"", "admission.k8s.io/v1beta1\""), ours, on, 400},
+		{"AD-13: a version of the future", reviewOf(podText, "admission.k8s.io/v1\"", "admission.k8s.io/v2\""), ours, on, 400},
+		{"AD-13: no version", reviewOf(podText, `"apiVersion":"admission.k8s.io/v1",`, ""), ours, on, 400},
+		{"AD-13: an empty version", reviewOf(podText, `"apiVersion":"admission.k8s.io/v1"`, `"apiVersion":""`), ours, on, 400},
 		{"AD-13: another kind", reviewOf(podText, `"kind":"AdmissionReview"`, `"kind":"TokenReview"`), ours, on, 400},
 		{"AD-13: no uid", reviewOf(podText, `"uid":"u-1",`, ""), ours, on, 400},
 		{"AD-13: no request", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`, ours, on, 400},
@@ -325,14 +330,21 @@ func TestWhatIsNoReview(t *testing.T) {
 			}
 		})
 	}
-	t.Run("AD-14: nobody without a certificate gets as far as this door", func(t *testing.T) {
-		t.Parallel()
-		res, err := s.Anonymous().Post(s.URL+pathOf(on), "application/json", strings.NewReader(reviewOf(podText)))
-		if err == nil {
-			res.Body.Close()
-			t.Errorf("answered %s", res.Status)
-		}
-	})
+	stranger := pki.Leaf{CommonName: "apiserver", URIs: []*url.URL{servetest.URI(t, on)}, Client: true, Life: time.Hour}
+	for law, client := range map[string]*http.Client{
+		"AD-14: nobody without a certificate gets as far as this door":            s.Anonymous(),
+		"AD-14: nor with the cluster's name in a certificate of who may not sign": s.WithCertificate(servetest.NewCA(t), stranger),
+	} {
+		t.Run(law, func(t *testing.T) {
+			t.Parallel()
+			for _, path := range []string{pathOf(on), "/alone/mutate-v1-pod"} {
+				if res, err := client.Post(s.URL+path, "application/json", strings.NewReader(reviewOf(podText))); err == nil {
+					res.Body.Close()
+					t.Errorf("%s answered %s", path, res.Status)
+				}
+			}
+		})
+	}
 	t.Run("what is not JSON by its own words", func(t *testing.T) {
 		t.Parallel()
 		res, err := ours.Post(s.URL+pathOf(on), "text/plain", strings.NewReader(reviewOf(podText)))
