@@ -15,11 +15,13 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/guid"
 	"github.com/gatehouse-io/gatehouse/internal/podid/migrate"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/test/plane"
 )
@@ -51,7 +53,14 @@ func TestTheWayToWorkloadIdentity(t *testing.T) {
 		ID: principal.ID(guid.MustParse[struct{}]("40000000-0000-4000-8000-0000000000f1")), ClientID: directory.AppID(guid.MustParse[struct{}](clientID)), Tenant: plane.Tenant.ID,
 		Resource: scope.MustParse(plane.Group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/web"), DisplayName: "web",
 	}
-	s := newStage(t, plane.Options{WorkloadIdentity: true, Records: []record.Record{web}})
+	kubelet := directory.ManagedIdentity{
+		ID: principal.ID(guid.MustParse[struct{}]("40000000-0000-4000-8000-0000000000f2")), ClientID: directory.AppID(guid.MustParse[struct{}]("41000000-0000-4000-8000-0000000000f2")), Tenant: plane.Tenant.ID,
+		Resource: scope.MustParse(plane.Group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/kubelet"), DisplayName: "kubelet",
+	}
+	s := newStage(t, plane.Options{WorkloadIdentity: true, Records: []record.Record{web, kubelet}})
+	s.Change(func(c *resource.Cluster) {
+		c.KubeletIdentity = resource.IdentityRef{Resource: kubelet.Resource, Object: kubelet.ID}
+	})
 	s.Must("", "apply", "-f", filepath.Join(plainDir, "crds.yaml"))
 	s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 	s.Must(strings.ReplaceAll(identity("web", "web"), resourceID, plane.Group+"/providers/Microsoft.ManagedIdentity/userAssignedIdentities/"), "-n", "web", "apply", "-f", "-")
@@ -65,7 +74,16 @@ func TestTheWayToWorkloadIdentity(t *testing.T) {
 		t.Fatalf("before, a token of the account is worth something: %d %s", code, text)
 	}
 
-	want := map[string]migrate.State{"Deployment web": migrate.ToDo, "Deployment host": migrate.Blocked, "Pod alone": migrate.Blocked}
+	// PI-09: who may write in the namespace named the identity, and has nothing by that.
+	want := map[string]migrate.State{"Deployment web": migrate.Blocked, "Deployment host": migrate.Blocked, "Pod alone": migrate.Blocked}
+	s.expect(s.migrate(1, "--apply"), want)
+	if code, text := s.exchange(assertion()); code == 200 {
+		t.Fatalf("a plan gives an identity that the cluster may not assign: %s", text)
+	}
+	s.Put(azurerbac.Assignment{ID: azurerbac.NewAssignmentID(), Scope: web.Resource, Principal: kubelet.ID,
+		Role: azurerbac.DefinitionID(guid.MustParse[struct{}]("f1a07417-d97a-45cb-824c-7a7467783830"))}) // Managed Identity Operator
+
+	want = map[string]migrate.State{"Deployment web": migrate.ToDo, "Deployment host": migrate.Blocked, "Pod alone": migrate.Blocked}
 	plan := s.migrate(1, "--check")
 	s.expect(plan, want)
 	if out := s.Must("", "-n", "web", "get", "serviceaccount", "web", "-o", "json"); strings.Contains(out, "client-id") {

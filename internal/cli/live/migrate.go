@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
@@ -14,6 +16,8 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/podid"
 	"github.com/gatehouse-io/gatehouse/internal/podid/migrate"
+	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/serve/nodes"
 )
 
 func newMigrate(env *cli.Env) *cobra.Command {
@@ -94,7 +98,7 @@ func (f *migrateFlags) run(cmd *cobra.Command, env *cli.Env) error {
 	if m.cluster, err = newWorkloads(conf); err != nil {
 		return err
 	}
-	plan, err := m.plan(cmd.Context())
+	plan, err := m.plan(cmd.Context(), env.Now())
 	if err != nil {
 		return err
 	}
@@ -122,7 +126,7 @@ type migration struct {
 	est     *estate.Snapshot
 }
 
-func (m *migration) plan(ctx context.Context) (plan migrate.Plan, err error) {
+func (m *migration) plan(ctx context.Context, now time.Time) (plan migrate.Plan, err error) {
 	if m.est, err = m.house.Snapshot(ctx); err != nil {
 		return plan, err
 	}
@@ -141,12 +145,21 @@ func (m *migration) plan(ctx context.Context) (plan migrate.Plan, err error) {
 	if m.flags.clusterWide {
 		c.Mode = podid.ClusterWide
 	}
-	c.Known = make(map[directory.AppID][]directory.FederatedCredential)
+	c.Known, c.Over, c.Assignable = make(map[directory.AppID][]directory.FederatedCredential), make(map[record.Key]bool), make(map[directory.AppID]bool)
 	for _, id := range c.Identities {
 		// The identity that the object says, and no other with that client id.
-		if known, ok := m.est.ManagedIdentityByClient(id.Spec.ClientID); ok && !known.SystemAssigned && known.Resource == id.Spec.ResourceID {
-			c.Known[known.ClientID] = m.est.FederatedCredentials(known.ClientID)
+		known, ok := m.est.ManagedIdentityByClient(id.Spec.ClientID)
+		if !ok || known.SystemAssigned || known.Resource != id.Spec.ResourceID {
+			continue
 		}
+		c.Known[known.ClientID] = m.est.FederatedCredentials(known.ClientID)
+		count := m.est.TrustsOf(known.ClientID, now)
+		for _, f := range c.Known[known.ClientID] {
+			if !slices.ContainsFunc(count, func(g directory.FederatedCredential) bool { return g.Key() == f.Key() }) {
+				c.Over[f.Key()] = true
+			}
+		}
+		c.Assignable[known.ClientID] = nodes.MayAssign(m.est, m.est, rec, known, now) == nil
 	}
 	return migrate.Make(c), nil
 }
@@ -174,7 +187,7 @@ func (m *migration) carryOut(ctx context.Context, env *cli.Env, plan migrate.Pla
 			fmt.Fprintf(env.Stderr, "%s: %s\n", way.Workload, s)
 		}
 	}
-	return m.plan(ctx)
+	return m.plan(ctx, env.Now())
 }
 
 func (m *migration) do(ctx context.Context, w migrate.Workload, s migrate.Step) error {

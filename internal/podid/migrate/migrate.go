@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/inject"
 	"github.com/gatehouse-io/gatehouse/internal/podid"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
 
@@ -42,6 +43,13 @@ type Cluster struct {
 	// Known are the managed identities of the directory with their credentials. What
 	// is not in it cannot be given one.
 	Known map[directory.AppID][]directory.FederatedCredential
+	// Over are those of Known that count no longer, as those by a request for an
+	// identity that has ended.
+	Over map[record.Key]bool
+	// Assignable are the identities of which pod identity gives tokens: those that the
+	// cluster's kubelet identity may assign. Whoever may write in a namespace can name
+	// any other there, and has nothing by that; he must not get it by a plan either.
+	Assignable map[directory.AppID]bool
 }
 
 // A Workload makes pods from a template, or is a pod that nothing makes.
@@ -255,7 +263,15 @@ func (m *maker) block(way *Way, id podid.AzureIdentity) {
 func (m *maker) steps(way *Way, id podid.AzureIdentity) {
 	account, client := way.account(), id.Spec.ClientID
 	credential := Credential(client, m.Issuer, account)
-	if !slices.ContainsFunc(m.Known[client], func(f directory.FederatedCredential) bool { return trusts(f, credential) }) {
+	i := slices.IndexFunc(m.Known[client], func(f directory.FederatedCredential) bool { return trusts(f, credential) })
+	switch {
+	case i >= 0 && m.Over[m.Known[client][i].Key()]:
+		way.block("the federated credential %s of the identity is for its service account and counts no longer, for the request that it came of is over: retire that, or ask again", m.Known[client][i].Name)
+		return
+	case i < 0 && !m.Assignable[client]:
+		way.block("pod identity gives it no token of the identity now, for the cluster's kubelet identity may not assign it, and a federated credential would be more than it has: give that the role Managed Identity Operator at %s, or add the credential by hand", id.Spec.ResourceID)
+		return
+	case i < 0:
 		if len(m.Known[client]) >= maxCredentials {
 			way.block("the identity has %d federated credentials already or by this plan, and may have %d: use a pattern, or a second identity", maxCredentials, maxCredentials)
 			return

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/inject"
 	"github.com/gatehouse-io/gatehouse/internal/podid"
 	"github.com/gatehouse-io/gatehouse/internal/podid/migrate"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 )
 
 const issuer = "https://oidc.example/c1/"
@@ -65,6 +66,7 @@ func usual(t *testing.T) migrate.Cluster {
 		Workloads:  []migrate.Workload{{Kind: "Deployment", Namespace: "shop", Name: "web", ServiceAccount: "web", Labels: labels(podid.BindingLabel, "web")}},
 		Accounts:   map[podid.Ref]map[string]string{{Namespace: "shop", Name: "web"}: nil},
 		Known:      map[directory.AppID][]directory.FederatedCredential{client(1): nil, client(2): nil, client(9): nil},
+		Assignable: map[directory.AppID]bool{client(1): true, client(2): true, client(9): true},
 	}
 }
 
@@ -108,6 +110,16 @@ func TestWhatIsToDoForAWorkload(t *testing.T) {
 		}, "blocked", "system-assigned", ""},
 		{"a service principal with a secret is in the way", func(c *migrate.Cluster) { c.Workloads[0].Labels[podid.BindingLabel] = "sp" }, "blocked", "a service principal", ""},
 		{"an identity that is not known is in the way", func(c *migrate.Cluster) { delete(c.Known, client(1)) }, "blocked", "no managed identity", ""},
+		// PI-09: who writes objects of pod identity may name any identity, and gets no token of it.
+		{"an identity that the cluster may not assign is in the way", func(c *migrate.Cluster) { delete(c.Assignable, client(1)) }, "blocked", "may not assign it", ""},
+		{"but not one that trusts the account already", func(c *migrate.Cluster) {
+			delete(c.Assignable, client(1))
+			c.Known[client(1)] = []directory.FederatedCredential{migrate.Credential(client(1), issuer, account)}
+		}, "to-do annotate-service-account label-pods", "", ""},
+		{"a credential that counts no longer is in the way", func(c *migrate.Cluster) {
+			f := migrate.Credential(client(1), issuer, account)
+			c.Known[client(1)], c.Over = []directory.FederatedCredential{f}, map[record.Key]bool{f.Key(): true}
+		}, "blocked", "counts no longer", ""},
 		{"two identities are in the way", func(c *migrate.Cluster) {
 			b := binding(t, "web", "api")
 			b.Metadata.Name = "second"
@@ -196,6 +208,9 @@ func TestAPlanThatWasCarriedOutHasNothingLeft(t *testing.T) {
 	for seed := range uint64(300) {
 		d := rand.New(rand.NewPCG(seed, 3))
 		c := usual(t)
+		if d.IntN(3) == 0 {
+			delete(c.Assignable, client(1))
+		}
 		c.Workloads = nil
 		for i := range 8 {
 			w := migrate.Workload{Kind: "Deployment", Namespace: "shop", Name: fmt.Sprint("w", i), ServiceAccount: fmt.Sprint("a", d.IntN(5)), Labels: labels(), HostNetwork: d.IntN(9) == 0}
@@ -210,6 +225,9 @@ func TestAPlanThatWasCarriedOutHasNothingLeft(t *testing.T) {
 		had := make(map[string]bool)
 		for _, w := range c.Workloads {
 			for _, m := range rules.Match(podid.Pod{Namespace: "shop", Name: w.Name, UID: "u", NodeName: "n", Labels: w.Labels, HostNetwork: w.HostNetwork}) {
+				if !c.Assignable[m.Identity.Spec.ClientID] {
+					continue
+				}
 				had["system:serviceaccount:shop:"+w.ServiceAccount+" "+m.Identity.Spec.ClientID.String()] = true
 			}
 		}

@@ -111,16 +111,17 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", http.MethodPost)
 		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "Agents ask by POST.")
 	}
-	est := d.conf.Estates.Current()
-	if est == nil || d.conf.Estates.Fresh(d.conf.Machine()) != nil {
-		return refuse(http.StatusServiceUnavailable, "unavailable", "The directory may be out of date. Try again.")
-	}
-	a, err := d.agent(r, est)
-	if err != nil {
+	if _, _, err := d.enter(r); err != nil {
 		return err
 	}
 	var ask wire.Ask
 	if err := serve.Decode(w, r, maxAsk, &ask); err != nil {
+		return err
+	}
+	// A body may take its time, and what the cluster may have is asked of the directory
+	// as it is when all has arrived.
+	est, a, err := d.enter(r)
+	if err != nil {
 		return err
 	}
 	start := d.conf.Now()
@@ -130,6 +131,16 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return serve.JSON(w, http.StatusOK, ans)
+}
+
+// enter returns the estate as it is now, and which agent asks.
+func (d *Door) enter(r *http.Request) (*estate.Snapshot, agent, error) {
+	est := d.conf.Estates.Current()
+	if est == nil || d.conf.Estates.Fresh(d.conf.Machine()) != nil {
+		return nil, agent{}, refuse(http.StatusServiceUnavailable, "unavailable", "The directory may be out of date. Try again.")
+	}
+	a, err := d.agent(r, est)
+	return est, a, err
 }
 
 // An agent is who asks: what its token says, and the cluster that made the token.
@@ -205,7 +216,8 @@ func (d *Door) token(ctx context.Context, est *estate.Snapshot, a agent, ask wir
 		return wire.Answer{}, err
 	}
 	if !ask.Own {
-		if err := d.may(est, a.cluster, id); err != nil {
+		mi, _ := est.ManagedIdentity(id.Object) // it is there: see named
+		if err := MayAssign(est, d.conf.Estates.Effective(est), a.cluster, mi, d.conf.Now()); err != nil {
 			return wire.Answer{}, err
 		}
 	}
@@ -316,24 +328,23 @@ func identity(mi directory.ManagedIdentity) imds.Identity {
 	return imds.Identity{Object: mi.ID, Client: mi.ClientID, Resource: mi.Resource, SystemAssigned: mi.SystemAssigned}
 }
 
-// may refuses a cluster whose kubelet identity may not assign an identity to its
-// nodes, which is what MIC does in Azure before a pod gets a token.
-func (d *Door) may(est *estate.Snapshot, c resource.Cluster, id imds.Identity) error {
+// MayAssign refuses a cluster whose kubelet identity may not assign an identity to its
+// nodes, which is what MIC does in Azure before a pod gets a token. Law is the estate
+// by which it is decided who may do what.
+func MayAssign(est, law *estate.Snapshot, c resource.Cluster, mi directory.ManagedIdentity, now time.Time) error {
 	var who principal.ID
-	mi, ok := est.ManagedIdentity(id.Object)
-	if ok && !c.KubeletIdentity.IsZero() {
+	if !c.KubeletIdentity.IsZero() {
 		if caller, err := serve.CallerOf(est, mi.Tenant, c.KubeletIdentity.Object); err == nil {
 			who = caller.ID
 		}
 	}
 	if who.IsZero() {
-		return refuse(http.StatusForbidden, "access_denied", fmt.Sprintf("The cluster %s has no kubelet identity of the tenant of %s that is there and enabled.", c.Name, id.Resource))
+		return refuse(http.StatusForbidden, "access_denied", fmt.Sprintf("The cluster %s has no kubelet identity of the tenant of %s that is there and enabled.", c.Name, mi.Resource))
 	}
-	law, now := d.conf.Estates.Effective(est), d.conf.Now()
 	for _, action := range []string{serve.AttachIdentity, ReadIdentity} {
-		if !(serve.Operation{Action: action, At: id.Resource}).Allowed(law, who, now) {
+		if !(serve.Operation{Action: action, At: mi.Resource}).Allowed(law, who, now) {
 			return refuse(http.StatusForbidden, "access_denied", fmt.Sprintf(
-				"The kubelet identity %s of cluster %s may not do %s at %s. Give it the role Managed Identity Operator there.", who, c.Name, action, id.Resource))
+				"The kubelet identity %s of cluster %s may not do %s at %s. Give it the role Managed Identity Operator there.", who, c.Name, action, mi.Resource))
 		}
 	}
 	return nil

@@ -1,9 +1,11 @@
 package nodes_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -384,6 +386,55 @@ func TestTheRightEndsAtOnce(t *testing.T) {
 		change(w)
 		if status, text := w.ask(agent, forPod(blue)); status < 400 || strings.Contains(text, "token of") {
 			t.Errorf("%s: %d %s", law, status, text)
+		}
+	}
+}
+
+// A reader that does something before it is read to its end.
+type dawdler struct {
+	io.Reader
+	first func()
+}
+
+func (d *dawdler) Read(p []byte) (int, error) {
+	if d.first != nil {
+		d.first()
+		d.first = nil
+	}
+	return d.Reader.Read(p)
+}
+
+// PI-09: whoever stole an agent's token could begin a request, and send its body when
+// the right was taken away.
+func TestARightThatEndsWhileABodyArrives(t *testing.T) {
+	t.Parallel()
+	for law, tt := range map[string]struct {
+		end    func(*world)
+		status int
+	}{
+		"nothing ends":             {func(*world) {}, http.StatusOK},
+		"the right to assign":      {func(w *world) { w.Delete(operator.Key()) }, http.StatusForbidden},
+		"the identity is disabled": {func(w *world) { off := blue; off.Disabled = true; w.Put(off) }, http.StatusBadRequest},
+		"the cluster publishes keys no more": {func(w *world) {
+			c, _ := w.Current().Cluster(servetest.AKS1)
+			c.OIDCIssuer, c.IssuerURL = false, ""
+			w.Put(c)
+		}, http.StatusUnauthorized},
+		"the token":                        {func(w *world) { w.now = w.now.Add(2 * time.Hour) }, http.StatusUnauthorized},
+		"the directory may be out of date": {func(w *world) { w.Age(errors.New("old")) }, http.StatusServiceUnavailable},
+	} {
+		w := newWorld(t)
+		body, err := record.Marshal(forPod(blue))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, wire.Path, &dawdler{bytes.NewReader(body), func() { tt.end(w) }})
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+w.sign(w.claims(nil)))
+		res := httptest.NewRecorder()
+		w.door.ServeHTTP(res, r)
+		if res.Code != tt.status || (res.Code == http.StatusOK) != (len(w.uses) == 1) {
+			t.Errorf("%s: %d %s, want %d; %d uses are recorded", law, res.Code, res.Body, tt.status, len(w.uses))
 		}
 	}
 }
