@@ -72,6 +72,20 @@ func (c Cluster) Identities() []IdentityRef {
 	return slices.DeleteFunc(all, func(r IdentityRef) bool { return r.Object.IsZero() })
 }
 
+// OnNodes reports whether a managed identity is the kubelets' or an add-on's. What runs
+// on the nodes can be those, and never the control plane's.
+func (c Cluster) OnNodes(id principal.ID) bool {
+	if id.IsZero() {
+		return false
+	}
+	for _, a := range c.Addons {
+		if a.Identity.Object == id {
+			return true
+		}
+	}
+	return c.KubeletIdentity.Object == id
+}
+
 const typeIdentity = "microsoft.managedidentity/userassignedidentities"
 
 func (c Cluster) checkIdentities() error {

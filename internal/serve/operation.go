@@ -250,11 +250,12 @@ func historyOperations(verb string) []Operation {
 const AttachIdentity = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 
 // toAttach returns what it takes to let a cluster be the identities that it was
-// not: whoever rules the cluster has what they have.
+// not: whoever rules the cluster has what they have. What was the control plane's alone
+// comes to the nodes, and so to pods, as if it were another's.
 func toAttach(est *estate.Snapshot, was, next resource.Cluster) []Operation {
 	var ops []Operation
 	for _, ref := range next.Identities() {
-		if was.UsesIdentity(ref.Object) {
+		if was.OnNodes(ref.Object) || was.UsesIdentity(ref.Object) && !next.OnNodes(ref.Object) {
 			continue
 		}
 		at := ref.Resource

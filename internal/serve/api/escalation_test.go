@@ -65,6 +65,34 @@ func (h *house) commit(recs ...record.Record) {
 	}
 }
 
+// DIR-13: nodes and their pods get tokens of the kubelets' identity, and none of the
+// control plane's. Who may write a cluster and not assign the latter does not move it.
+func TestTheIdentityOfAControlPlaneDoesNotComeToTheNodes(t *testing.T) {
+	t.Parallel()
+	h := newEscalationHouse(t)
+	identity, _ := h.store.Current().ManagedIdentity(servetest.Identity)
+	mi := resource.IdentityRef{Resource: identity.Resource, Object: identity.ID}
+	c, _ := h.store.Current().Cluster(servetest.AKS1)
+	c.Identity = resource.ControlIdentity{Type: resource.UserAssigned, Resource: mi.Resource, Object: mi.Object}
+	h.commit(c)
+	kubelet, addon, both := c, c, c
+	kubelet.KubeletIdentity = mi
+	addon.Addons = map[string]resource.Addon{"x": {Enabled: true, Identity: mi}}
+	both.KubeletIdentity, both.Identity = mi, resource.ControlIdentity{}
+	for law, next := range map[string]resource.Cluster{"as the kubelets'": kubelet, "as an add-on's": addon, "by taking it from the control plane": both} {
+		if _, err := h.as(ownerAKS).Commit(t.Context(), wire.Changes{Why: law, Ops: []wire.Op{put(t, next)}}); code(err) != "AuthorizationFailed" {
+			t.Errorf("%s: %v", law, err)
+		}
+	}
+	if _, err := h.as(ownerRG).Commit(t.Context(), wire.Changes{Why: "his own", Ops: []wire.Op{put(t, kubelet)}}); err != nil {
+		t.Errorf("who may assign it: %v", err)
+	}
+	kubelet.Identity = resource.ControlIdentity{}
+	if _, err := h.as(ownerAKS).Commit(t.Context(), wire.Changes{Why: "less", Ops: []wire.Op{put(t, kubelet)}}); err != nil {
+		t.Errorf("who leaves it where it is: %v", err)
+	}
+}
+
 func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 	t.Parallel()
 	h := newEscalationHouse(t)
