@@ -2,8 +2,10 @@ package safe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/vault"
 )
 
@@ -130,20 +132,68 @@ func (s *Safe) Issue(n NewCertificate, reuse vault.PrivateKey) (NewCertificate, 
 }
 
 // KeyOf returns the private key of the newest version of a certificate that is to
-// be kept; zero if its policy asks for another one, or there is none yet.
+// be kept; zero if its policy asks for another one, or there is none yet. A key that
+// was hidden is not kept by a policy that shows it.
 func (s *Safe) KeyOf(ctx context.Context, r vault.Ref, policy vault.Policy) (vault.PrivateKey, error) {
 	if !policy.ReuseKey {
 		return vault.PrivateKey{}, nil
 	}
-	o, err := s.Get(ctx, Companions(r)[1])
-	if err != nil || o.Current.IsZero() {
-		return vault.PrivateKey{}, nil //nolint:nilerr // the first version has no key before it
+	key, o, err := s.newestKey(ctx, r)
+	if err == nil && !key.IsZero() && !policy.Hidden {
+		err = s.shown(ctx, r, o.Current.ID)
 	}
-	der, err := s.Material(ctx, o, o.Current.ID)
 	if err != nil {
 		return vault.PrivateKey{}, err
 	}
-	return vault.ParsePrivateKey(der)
+	return key, nil
+}
+
+// newestKey returns the private key of the newest version of a certificate, and the
+// object that it lies in; zero if there is none yet.
+func (s *Safe) newestKey(ctx context.Context, r vault.Ref) (vault.PrivateKey, vault.Object, error) {
+	o, err := s.Get(ctx, Companions(r)[1])
+	if errors.Is(err, ErrNotFound) || err == nil && o.Current.IsZero() {
+		return vault.PrivateKey{}, vault.Object{}, nil // the first version has no key before it
+	}
+	if err != nil {
+		return vault.PrivateKey{}, vault.Object{}, err
+	}
+	der, err := s.Material(ctx, o, o.Current.ID)
+	if err != nil {
+		return vault.PrivateKey{}, vault.Object{}, err
+	}
+	key, err := vault.ParsePrivateKey(der)
+	return key, o, err
+}
+
+// Shows refuses to write a key into the secret of the next version of a certificate,
+// if it is that of the newest one and was hidden there. What nobody was to have is not
+// had by changing the policy and renewing.
+func (s *Safe) Shows(ctx context.Context, r vault.Ref, key vault.PrivateKey, policy vault.Policy) error {
+	if policy.Hidden {
+		return nil
+	}
+	newest, o, err := s.newestKey(ctx, r)
+	if err != nil || newest.IsZero() || !newest.Equal(key) {
+		return err
+	}
+	return s.shown(ctx, r, o.Current.ID)
+}
+
+// shown refuses a version of a certificate whose secret is without its key.
+func (s *Safe) shown(ctx context.Context, r vault.Ref, version vault.ID) error {
+	o, err := s.Get(ctx, Companions(r)[2])
+	if err != nil {
+		return err
+	}
+	value, err := s.Material(ctx, o, version)
+	if err != nil {
+		return err
+	}
+	if _, _, err := vault.ReadBundle(string(value), ""); err != nil {
+		return record.Invalid("the key of certificate %s was made not to be exported, and a version that can be exported needs another one: set reuse_key to false", r.Name)
+	}
+	return nil
 }
 
 // Renew gives a certificate that signs itself another version. With a version

@@ -72,7 +72,9 @@ func TestPoliciesThatCannotBeFollowedAreRefused(t *testing.T) {
 		"a key in hardware":            {Subject: "CN=a", Key: vault.KeySpec{Type: "RSA-HSM"}},
 		"a secret of another type":     {Subject: "CN=a", ContentType: "text/plain"},
 		"renewed twice":                {Subject: "CN=a", RenewPercent: 80, RenewDays: 3},
-		"renewed after its end":        {Subject: "CN=a", RenewPercent: 100},
+		// Due as soon as it is made, it would get versions without end.
+		"renewed before it is made": {Subject: "CN=a", Months: 1, RenewDays: 28},
+		"renewed after its end":     {Subject: "CN=a", RenewPercent: 100},
 	} {
 		if got, err := p.Complete(); !errors.Is(err, record.ErrInvalid) || got.Issuer != "" {
 			t.Errorf("%s: %+v, %v, want ErrInvalid", law, got, err)

@@ -267,6 +267,11 @@ func (k PrivateKey) Public(ops []Op) (PublicKey, error) {
 // IsZero reports whether there is no key.
 func (k PrivateKey) IsZero() bool { return k.signer == nil }
 
+// Equal reports whether another private key is the same.
+func (k PrivateKey) Equal(other PrivateKey) bool {
+	return !k.IsZero() && !other.IsZero() && k.matches(other.signer.Public())
+}
+
 // matches reports whether a public key is the other half.
 func (k PrivateKey) matches(pub crypto.PublicKey) bool {
 	own, ok := k.signer.Public().(interface{ Equal(crypto.PublicKey) bool })

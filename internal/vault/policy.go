@@ -115,6 +115,10 @@ func (p Policy) Complete() (Policy, error) {
 	if p.RenewPercent < 0 || p.RenewPercent > 99 || p.RenewDays < 0 || p.RenewPercent != 0 && p.RenewDays != 0 {
 		return Policy{}, record.Invalid("a certificate is renewed after 1 to 99 percent of its life, or some days before its end, and not both")
 	}
+	// As in Azure. A version that is due when it is made would make others without end.
+	if most := 27 * p.Months; p.RenewDays > most {
+		return Policy{}, record.Invalid("a certificate of %d months is renewed at most %d days before its end, not %d", p.Months, most, p.RenewDays)
+	}
 	if _, err = p.template(); err != nil {
 		return Policy{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -132,10 +133,17 @@ func (c *call) allowed(law *estate.Snapshot) error {
 	}}
 }
 
-// actor is the caller as who changes something. His right is asked again on the
-// estate that the change is made on.
+// actor is the caller as who changes something. The vault must still be what it was,
+// and his right is asked again, on the estate that the change is made on.
 func (c *call) actor(why string) safe.Actor {
 	return safe.Actor{By: c.caller.ID, Why: "vault " + c.name + ": " + why, Check: func(est *estate.Snapshot) error {
+		now := call{est: est, name: c.name}
+		if err := now.open(); err != nil {
+			return err
+		}
+		if now.resource.Scope != c.resource.Scope || now.tenant != c.tenant || !reflect.DeepEqual(now.vault, c.vault) {
+			return refuse(http.StatusConflict, "Conflict", "", "The vault '%s' was changed at the same time. Nothing was done: try again.", c.name)
+		}
 		return c.allowed(c.d.conf.Effective(est))
 	}}
 }

@@ -2,13 +2,19 @@ package keyvault_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -17,6 +23,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/keyvault"
 	"github.com/gatehouse-io/gatehouse/internal/serve/servetest"
 	"github.com/gatehouse-io/gatehouse/internal/store"
+	"github.com/gatehouse-io/gatehouse/internal/vault"
 )
 
 func TestWhoIsNotKnownIsToldWhereToSignIn(t *testing.T) { // JWT-14
@@ -419,6 +426,96 @@ func TestARightThatEndsBeforeTheWrite(t *testing.T) {
 			t.Errorf("%s: it was written all the same: %s", law, r.text)
 		}
 	}
+}
+
+// What is written to a vault that is gone by then would be lost, and what is purged in
+// one that protects it by then is.
+func TestAVaultThatChangesBeforeTheWrite(t *testing.T) {
+	t.Parallel()
+	for law, tt := range map[string]struct {
+		change func(h *house)
+		want   string
+	}{
+		"it is deleted":               {func(h *house) { h.remove(newVault(t, "plain", "{}").Key()) }, "404 NotFound VaultNotFound"},
+		"it protects what is deleted": {func(h *house) { h.put(newVault(t, "plain", `{"enablePurgeProtection":true}`)) }, "409 Conflict"},
+		"it is closed":                {func(h *house) { h.put(newVault(t, "plain", `{"publicNetworkAccess":"Disabled"}`)) }, "409 Conflict"},
+		"it is decided by policies":   {func(h *house) { h.put(newVault(t, "plain", `{"enableRbacAuthorization":false}`)) }, "409 Conflict"},
+	} {
+		h := newHouse(t)
+		h.put(newVault(t, "plain", "{}"))
+		h.want(h.ask(admin, "PUT", "//plain/secrets/db", `{"value":"x"}`), "set", "200")
+		h.want(h.ask(admin, "DELETE", "//plain/secrets/db", ""), "delete", "200")
+		h.state.first = func() { tt.change(h) }
+		h.want(h.ask(admin, "DELETE", "//plain/deletedsecrets/db", ""), law, tt.want)
+		h.put(newVault(t, "plain", "{}"))
+		h.want(h.ask(admin, "GET", "//plain/deletedsecrets/db", ""), law+", and it is still there", "200")
+	}
+}
+
+// A key that was made not to be exported is not had by changing the policy of its
+// certificate and making a version with the same key.
+func TestAHiddenKeyStaysHidden(t *testing.T) {
+	t.Parallel()
+	for _, contentType := range []string{vault.PEM, vault.PKCS12} {
+		h := newHouse(t)
+		policy := func(issuer string, exportable, reuse bool) string {
+			return fmt.Sprintf(`{"policy":{"issuer":{"name":%q},"key_props":{"kty":"EC","exportable":%t,"reuse_key":%t},"secret_props":{"contentType":%q},"x509_props":{"subject":"CN=web"}}}`, issuer, exportable, reuse, contentType)
+		}
+		bare := func(exportable, reuse bool) string {
+			return strings.TrimSuffix(strings.TrimPrefix(policy("Self", exportable, reuse), `{"policy":`), "}")
+		}
+		shown := func() bool {
+			value := h.want(h.ask(admin, "GET", "/secrets/web", ""), "the secret", "200").in("value")
+			_, _, err := vault.ReadBundle(value, "")
+			return err == nil
+		}
+		h.want(h.ask(certs, "POST", "/certificates/web/create", policy("Self", false, true)), "a key that is hidden", "202")
+		h.want(h.ask(certs, "POST", "/certificates/web/create", policy("Self", false, true)), "and kept", "202")
+		for law, r := range map[string]reply{
+			"the policy of the certificate": h.ask(certs, "PATCH", "/certificates/web/policy", bare(true, true)),
+			"the certificate":               h.ask(certs, "PATCH", "/certificates/web", policy("Self", true, true)),
+			"a new version":                 h.ask(certs, "POST", "/certificates/web/create", policy("Self", true, true)),
+			"a request":                     h.ask(certs, "POST", "/certificates/web/create", policy("Unknown", true, true)),
+		} {
+			h.want(r, law+" that shows it", "400 BadParameter")
+		}
+
+		csr := h.want(h.ask(certs, "POST", "/certificates/web/create", policy("Unknown", false, true)), "a request with it", "202").in("csr")
+		h.want(h.ask(certs, "PATCH", "/certificates/web/policy", bare(true, false)), "a policy for other keys", "200")
+		h.want(h.ask(certs, "POST", "/certificates/web/pending/merge", `{"x5c":["`+signed(t, csr)+`"]}`), "merged under that policy", "400 BadParameter")
+		if shown() {
+			t.Fatalf("%s: the hidden key is in the secret", contentType)
+		}
+
+		h.want(h.ask(certs, "POST", "/certificates/web/create", policy("Self", true, false)), "another key, which is shown", "202")
+		h.want(h.ask(certs, "POST", "/certificates/web/create", policy("Self", true, true)), "and kept", "202")
+		if !shown() {
+			t.Errorf("%s: a key that can be exported is not in the secret", contentType)
+		}
+	}
+}
+
+// signed is a certificate for the key of a request, by somebody else.
+func signed(t *testing.T, csr string) string {
+	t.Helper()
+	der, err := base64.StdEncoding.DecodeString(csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, tmpl, &x509.Certificate{SerialNumber: big.NewInt(2)}, req.PublicKey, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(cert)
 }
 
 func (h *house) remove(key record.Key) {

@@ -174,7 +174,7 @@ func (c *call) update() (answer, error) {
 				edits[i].Older = &next
 			}
 			if i == 0 && in.Policy != nil {
-				if put.Policy, err = in.Policy.onto(o.Policy, c.now); err != nil {
+				if put.Policy, err = c.next(in.Policy, o.Policy); err != nil {
 					return nil, err
 				}
 			}

@@ -195,6 +195,10 @@ func (c *call) mergeCertificate() (answer, error) {
 		if err != nil {
 			return err
 		}
+		// The policy may have become another one since the request was made.
+		if err := c.d.conf.Safe.Shows(c.r.Context(), c.target.ref, key, n.Policy); err != nil {
+			return err
+		}
 		n.Bundle, err = vault.Merge(key, in.Chain)
 		return err
 	})

@@ -169,6 +169,17 @@ func (c *call) getPolicy() (answer, error) {
 	return ok(c.policyOf(o))
 }
 
+// next is the policy of the call's certificate as it is to be. One that the next
+// version could not be made by is refused now, and not when it is due.
+func (c *call) next(in *policyBody, base *vault.Policy) (*vault.Policy, error) {
+	p, err := in.onto(base, c.now)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.d.conf.Safe.KeyOf(c.r.Context(), c.target.ref, *p)
+	return p, err
+}
+
 func (c *call) updatePolicy() (answer, error) {
 	var in policyBody
 	if err := c.decode(&in); err != nil {
@@ -181,7 +192,7 @@ func (c *call) updatePolicy() (answer, error) {
 			return nil, safe.ErrNotFound
 		}
 		var err error
-		if out.Policy, err = in.onto(out.Policy, c.now); err != nil {
+		if out.Policy, err = c.next(&in, out.Policy); err != nil {
 			return nil, err
 		}
 		return []safe.Edit{{Put: &out}, {}, {}}, nil
