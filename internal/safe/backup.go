@@ -171,16 +171,6 @@ func (s *Safe) open(ctx context.Context, at scope.Scope, kind vault.Kind, sealed
 	return b, nil
 }
 
-// Restored returns the name of what a backup holds, so that the caller's right to
-// it can be asked.
-func (s *Safe) Restored(ctx context.Context, at scope.Scope, kind vault.Kind, sealed []byte) (string, error) {
-	b, err := s.open(ctx, at, kind, sealed)
-	if err != nil {
-		return "", err
-	}
-	return b.Parts[0].Object.Name, nil
-}
-
 // ErrExists says that the name of what is to be restored is taken.
 var ErrExists = errors.New("there is an object of this name already")
 
@@ -197,6 +187,16 @@ func (s *Safe) Restore(ctx context.Context, who Actor, at scope.Scope, kind vaul
 		return vault.Object{}, err
 	}
 	refs := Together(vault.Ref{Vault: at, Kind: kind, Name: name})
+	// Asked before anything is written: else a backup that is sent again and again fills
+	// the database with pieces of what is there. It is asked once more in the end.
+	for _, r := range refs {
+		switch o, err := s.Get(ctx, r); {
+		case err == nil:
+			return vault.Object{}, taken(o)
+		case !errors.Is(err, ErrNotFound):
+			return vault.Object{}, err
+		}
+	}
 	edits := make([]Edit, len(refs))
 	for i := range b.Parts {
 		if edits[i], err = s.begin(ctx, b.Parts[i]); err != nil {
@@ -205,13 +205,9 @@ func (s *Safe) Restore(ctx context.Context, who Actor, at scope.Scope, kind vaul
 	}
 	err = s.Edit(ctx, who, refs, func(now []Found) ([]Edit, error) {
 		for _, o := range now {
-			if o == nil {
-				continue
+			if o != nil {
+				return nil, taken(*o)
 			}
-			if err := o.Live(); err != nil {
-				return nil, err
-			}
-			return nil, fmt.Errorf("%s: %w", name, ErrExists)
 		}
 		return edits, nil
 	})
@@ -219,6 +215,14 @@ func (s *Safe) Restore(ctx context.Context, who Actor, at scope.Scope, kind vaul
 		return vault.Object{}, err
 	}
 	return *edits[0].Put, nil
+}
+
+// taken is why nothing is restored over an object.
+func taken(o vault.Object) error {
+	if err := o.Live(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", o.Name, ErrExists)
 }
 
 // begin writes the versions of a part under a line of its own, and returns the
