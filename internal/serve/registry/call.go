@@ -2,6 +2,7 @@ package registry
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,11 @@ type settings struct {
 	} `json:"networkRuleSet"`
 }
 
+// among reports whether a property is absent or has one of the values that are known.
+func among(value string, known ...string) bool {
+	return value == "" || slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(value, k) })
+}
+
 // perRepository reports whether rights are given for single repositories.
 func (s settings) perRepository() bool { return strings.EqualFold(s.Mode, "AbacRepositoryPermissions") }
 
@@ -68,10 +74,14 @@ func (c *call) enter() error {
 	sub, _ := c.resource.Scope.Subscription()
 	owner, _ := c.est.Subscription(sub)
 	c.tenant = owner.Tenant
+	c.is = settings{} // whatever it was before the body came
 	if err := json.Unmarshal([]byte(c.resource.Properties.String()), &c.is, json.MatchCaseInsensitiveNames(true)); err != nil || c.tenant.IsZero() {
 		return refuse(http.StatusForbidden, "DENIED", "The registry cannot be used as it is: its properties are not those of a registry.")
 	}
-	if strings.EqualFold(c.is.Network, "Disabled") || strings.EqualFold(c.is.Rules.Default, "Deny") {
+	if !among(c.is.Mode, "LegacyRegistryPermissions", "AbacRepositoryPermissions") {
+		return refuse(http.StatusForbidden, "DENIED", "The registry cannot be used as it is: its roleAssignmentMode is not known here.")
+	}
+	if !among(c.is.Network, "Enabled") || !among(c.is.Rules.Default, "Allow") {
 		// Rules about addresses and networks are not evaluated here, and what is not
 		// evaluated lets nobody in.
 		return refuse(http.StatusForbidden, "DENIED", "The network rules of the registry let nobody in here: they are not evaluated. Refer https://aka.ms/acr/firewall.")
@@ -86,7 +96,7 @@ func (c *call) server() string { return c.name + Suffix }
 func (c *call) caller(raw string) (serve.Caller, token.Claims, error) {
 	conf := c.d.conf
 	tokens := serve.Tokens{Keys: conf.Keys, Issuers: conf.Issuers, Live: conf.Live, Audiences: ownAudiences}
-	if !strings.EqualFold(c.is.Policies.ARM.Status, "disabled") {
+	if among(c.is.Policies.ARM.Status, "enabled") {
 		tokens.Audiences = append(tokens.Audiences[:len(ownAudiences):len(ownAudiences)], armAudiences...)
 	}
 	who, claims, err := tokens.Verify(c.r.Context(), raw, c.est, c.now)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -50,7 +51,8 @@ func at(name string) scope.Scope {
 func issuer(t directory.TenantID) string { return "https://login.example/" + t.String() + "/" }
 
 // A house is a door with the registries one, two (where nobody has a role), modern
-// (rights for single repositories), strict (no tokens of ARM), private and walled.
+// (rights for single repositories), strict (no tokens of ARM), private and walled,
+// and three whose properties have a value that is not known here.
 type house struct {
 	t     *testing.T
 	world *servetest.World
@@ -86,6 +88,8 @@ func newHouse(t *testing.T) *house {
 	for name, properties := range map[string]string{
 		"one": `{}`, "two": `{}`, "modern": `{"roleAssignmentMode":"AbacRepositoryPermissions"}`, "private": `{"publicNetworkAccess":"Disabled"}`,
 		"walled": `{"networkRuleSet":{"defaultAction":"Deny"}}`, "strict": `{"policies":{"azureADAuthenticationAsArmPolicy":{"status":"disabled"}}}`,
+		"perimeter": `{"publicNetworkAccess":"SecuredByPerimeter"}`, "fenced": `{"networkRuleSet":{"defaultAction":"Prompt"}}`, "newer": `{"roleAssignmentMode":"Other"}`,
+		"unclear": `{"policies":{"azureADAuthenticationAsArmPolicy":{"status":"off"}}}`,
 	} {
 		p, err := resource.ParseProperties([]byte(properties))
 		if err != nil {
@@ -97,6 +101,7 @@ func newHouse(t *testing.T) *house {
 	h.world.Put(
 		give(at("one"), servetest.Identity, pullRole), give(at("one"), servetest.Robot, pullRole), give(at("one"), pusher, pushRole), give(at("one"), admin, pullRole), give(at("one"), admin, deleteRole),
 		give(at("strict"), servetest.Identity, pullRole), give(at("private"), servetest.Identity, pullRole), give(at("walled"), servetest.Identity, pullRole),
+		give(at("perimeter"), servetest.Identity, pullRole), give(at("fenced"), servetest.Identity, pullRole), give(at("newer"), servetest.Identity, pullRole), give(at("unclear"), servetest.Identity, pullRole),
 		give(scope.Root, alien, pullRole), some, give(at("modern"), pusher, pushRole), give(at("modern"), admin, listerRole),
 		azurerbac.DenyAssignment{ID: azurerbac.DenyAssignmentID(servetest.ID("61000000-0000-4000-8000-0000000000c1")), Name: "no images", Scope: servetest.Group, Principals: []principal.ID{barred},
 			Permissions: []azurerbac.Permission{{Actions: []string{"Microsoft.ContainerRegistry/*"}}}},
@@ -299,6 +304,10 @@ func TestWhoIsGivenARefreshToken(t *testing.T) {
 		{"a token for registries there", "strict", h.entra(h.access, servetest.Identity, "https://containerregistry.azure.net/"), 200},
 		{"a registry that is closed to the network", "private", h.entra(h.access, servetest.Identity, arm), 403},
 		{"a registry with rules about addresses", "walled", h.entra(h.access, servetest.Identity, arm), 403},
+		{"a registry that is closed in a way that is not known here", "perimeter", h.entra(h.access, servetest.Identity, arm), 403},
+		{"a registry with rules that are not known here", "fenced", h.entra(h.access, servetest.Identity, arm), 403},
+		{"a registry whose rights are given in another way", "newer", h.entra(h.access, servetest.Identity, arm), 403},
+		{"a token of Azure Resource Manager where nobody knows whether that is off", "unclear", h.entra(h.access, servetest.Identity, arm), 401},
 		{"a registry that is not there", "none", h.entra(h.access, servetest.Identity, arm), 404},
 		{"the registry with no name", "", h.entra(h.access, servetest.Identity, arm), 404},
 	} {
@@ -316,6 +325,44 @@ func TestWhoIsGivenARefreshToken(t *testing.T) {
 		if got.status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", law, got.status, got.text)
 		}
+	}
+}
+
+// A reader that does something before it is read.
+type dawdler struct {
+	io.Reader
+	first func()
+}
+
+func (d *dawdler) Read(p []byte) (int, error) {
+	if d.first != nil {
+		d.first()
+		d.first = nil
+	}
+	return d.Reader.Read(p)
+}
+
+// A body may take its time. What counts is the registry as it is then, and nothing of
+// what it was when the request began.
+func TestARegistryThatIsChangedWhileABodyArrives(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	form := url.Values{"service": {"modern.azurecr.io"}, "grant_type": {"access_token"}, "access_token": {h.entra(h.access, servetest.Faye, arm)}}.Encode()
+	ask := func(first func()) reply {
+		r := httptest.NewRequest(http.MethodPost, "/oauth2/exchange", &dawdler{strings.NewReader(form), first})
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return h.do("modern", r)
+	}
+	if got := ask(func() {}); got.status != http.StatusOK { // only a scope can tell
+		t.Fatalf("rights for single repositories: %d %s", got.status, got.text)
+	}
+	got := ask(func() {
+		now, _ := h.world.Current().Resource(at("modern"))
+		now.Properties = resource.Properties{}
+		h.world.Put(now)
+	})
+	if got.status != http.StatusUnauthorized {
+		t.Errorf("rights for all of it, of which the caller has none: %d %s", got.status, got.text)
 	}
 }
 
