@@ -76,7 +76,7 @@ const (
 var (
 	vaultName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]$`)
 	objectName = regexp.MustCompile(`^[A-Za-z0-9-]{1,127}$`)
-	versionID  = regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`)
+	versionID  = regexp.MustCompile(`^[0-9A-Fa-f]{32}$`) // and no word such as policy, which leads elsewhere
 	tenantID   = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}$`)
 )
 

@@ -91,6 +91,7 @@ func TestClassesThatMustNotBe(t *testing.T) {
 		"a name that is a path":                 {class(one("objectName: ../keys/k", "objectType: secret"), vm, "true"), "not the name of an object"},
 		"a name with a query":                   {class(one("objectName: 'db?x'", "objectType: secret"), vm, "true"), "not the name of an object"},
 		"a version that is a path":              {class(one("objectName: db", "objectType: secret", "objectVersion: ../x"), vm, "true"), "not a version"},
+		"a version that leads to another thing": {class(one("objectName: db", "objectType: cert", "objectVersion: policy"), vm, "true"), "not a version"},
 		"more versions than there may be":       {class(one("objectName: db", "objectType: secret", "objectVersionHistory: 101"), vm, "true"), "objectVersionHistory"},
 		"fewer versions than none":              {class(one("objectName: db", "objectType: secret", "objectVersionHistory: -1"), vm, "true"), "objectVersionHistory"},
 		"a way by the token proxy":              {class(db, "useAzureTokenProxy", "true", "clientID", "x"), "useAzureTokenProxy is not supported"},
