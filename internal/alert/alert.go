@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/gatehouse-io/gatehouse/internal/estate"
@@ -109,10 +110,10 @@ func newAlert(est *estate.Snapshot, id principal.ID, homes []resource.Cluster, w
 }
 
 // printable returns the beginning of what somebody wrote, without what could forge a
-// line of a log.
+// line of a log, or turn around what stands behind it.
 func printable(s string) string {
 	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

@@ -151,11 +151,12 @@ func TestWhatIsWritten(t *testing.T) {
 	}
 }
 
-func TestAnAlertForgesNoLine(t *testing.T) {
+func TestAnAlertForgesNoLine(t *testing.T) { // ZA-06
 	t.Parallel()
-	a, _ := alert.FromIssuer(world(t), kubelet.ID, "https://ci.example", "a\nINFO all is well\x1b[2J"+strings.Repeat("ä", 1000))
+	// A line by ASCII and by Unicode, a control sequence in either form, a turned direction.
+	a, _ := alert.FromIssuer(world(t), kubelet.ID, "https://ci.example", "a\nINFO all is well\x1b[2J\u0085\u2028\u009b2J\u202e"+strings.Repeat("ä", 1000))
 	text := a.String()
-	if strings.ContainsAny(text, "\n\x1b") || len(a.Detail) > 600 {
+	if strings.ContainsAny(text, "\n\x1b\u0085\u2028\u009b\u202e") || len(a.Detail) > 600 {
 		t.Errorf("%d bytes: %q", len(a.Detail), text)
 	}
 	if want := "identity " + kubelet.ID.String() + " of cluster " + clusterA.Scope.String() + " outside of it: federated credential, https://ci.example (a?INFO"; !strings.HasPrefix(text, want) {
