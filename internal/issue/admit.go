@@ -88,6 +88,10 @@ func (i *Issuer) admit(est *estate.Snapshot, p proof) (admitted, error) {
 			a.until = end
 		}
 	}
+	if b := p.client.bound; !b.IsZero() && !bound(est, b) {
+		// So does a binding that was taken away while its cluster was asked.
+		return admitted{}, ErrUnbound(p.client.id.String(), b.At.Name())
+	}
 	if p.client.managed && !p.who.User.IsZero() {
 		return admitted{}, refuse(unauthorizedClient, 7000113, "Application '%s' is a managed identity: it gets tokens for itself alone.", p.client.id)
 	}

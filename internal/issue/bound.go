@@ -37,6 +37,16 @@ func (b Bound) client(est *estate.Snapshot, c client, grant string) (client, err
 	return c, nil
 }
 
+// bound reports whether the cluster still has the binding.
+func bound(est *estate.Snapshot, b Bound) bool {
+	for _, c := range est.ClustersBinding(b.Identity) {
+		if c.Scope == b.At {
+			return true
+		}
+	}
+	return false
+}
+
 // The refusals of a token proxy. Entra has none: AKS does not say what its proxy
 // answers.
 
