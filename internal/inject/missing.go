@@ -28,6 +28,7 @@ const (
 	TokenNotMounted   = "token-not-mounted"   // there is no volume where the token file should be
 	TokenNotProjected = "token-not-projected" // what is there is no service account token
 	TokenAudience     = "token-audience"      // the token is for somebody else
+	TokenStale        = "token-stale"         // the token is good for its first life alone
 	NoClientID        = "no-client-id"        // nobody says which identity to ask for
 	ClientIDDiffers   = "client-id-differs"   // container and service account name two identities
 	TenantDiffers     = "tenant-differs"      // container and service account name two tenants
@@ -110,12 +111,14 @@ func (m *examination) containers() {
 	}
 }
 
+// variable returns a variable of a container. Of one that is there twice, the last counts.
 func variable(c *corev1.Container, name string) (corev1.EnvVar, bool) {
-	i := slices.IndexFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
-	if i < 0 {
-		return corev1.EnvVar{}, false
+	for _, v := range slices.Backward(c.Env) {
+		if v.Name == name {
+			return v, true
+		}
 	}
-	return c.Env[i], true
+	return corev1.EnvVar{}, false
 }
 
 func hasTokenFile(c corev1.Container) bool {
@@ -153,6 +156,10 @@ func (m *examination) token(c *corev1.Container) {
 		m.find(TokenNotMounted, c.Name, remake, "%s is %s, and nothing is mounted there", tokenFileVar, file)
 		return
 	}
+	if at.SubPathExpr != "" {
+		m.find(NotEvaluated, c.Name, "", "the path of volume %s that is mounted comes from elsewhere, and was not looked at", at.Name)
+		return
+	}
 	inside := strings.TrimPrefix(strings.TrimPrefix(file, path.Clean(at.MountPath)), "/")
 	if at.SubPath != "" {
 		inside = path.Join(at.SubPath, inside)
@@ -171,6 +178,10 @@ func (m *examination) token(c *corev1.Container) {
 	if source.Audience != want && !(want == DefaultAudience && strings.HasPrefix(source.Audience, want)) {
 		m.find(TokenAudience, c.Name, "take the volume out of the template of the pod, then "+remake,
 			"the token of volume %s is for the audience %q, not for %s", at.Name, source.Audience, want)
+	}
+	if at.SubPath != "" {
+		m.find(TokenStale, c.Name, "mount the volume without subPath, then "+remake,
+			"the volume %s is mounted with a subPath, so the container never sees the next token, and has none when the first has ended", at.Name)
 	}
 }
 

@@ -96,6 +96,19 @@ func TestMissing(t *testing.T) {
 		{law: "a token file where nothing is mounted", before: setEnv(corev1.EnvVar{Name: "AZURE_FEDERATED_TOKEN_FILE", Value: "/var/run/secrets/azure/wi/token"}), made: has, now: has, want: []string{"token-not-mounted app"}},
 		{law: "a neighbour of the mounted folder is not in it", before: setEnv(corev1.EnvVar{Name: "AZURE_FEDERATED_TOKEN_FILE", Value: "/var/run/secrets/azure/tokens2/x"}), made: has, now: has, want: []string{"token-not-mounted app"}},
 		{law: "a token file beside the token", before: setEnv(corev1.EnvVar{Name: "AZURE_FEDERATED_TOKEN_FILE", Value: "/var/run/secrets/azure/tokens/token"}), made: has, now: has, want: []string{"token-not-projected app"}},
+		{law: "of a variable that is there twice the last counts", after: func(p *corev1.Pod) {
+			c := &p.Spec.Containers[0]
+			c.Env = append(c.Env, corev1.EnvVar{Name: "AZURE_CLIENT_ID", Value: "mine"})
+		}, made: has, now: has, want: []string{"client-id-differs app"}},
+		{law: "a token that is never brought up to date", after: func(p *corev1.Pod) {
+			c := &p.Spec.Containers[0]
+			c.VolumeMounts[len(c.VolumeMounts)-1].MountPath += "/azure-identity-token"
+			c.VolumeMounts[len(c.VolumeMounts)-1].SubPath = "azure-identity-token"
+		}, made: has, now: has, want: []string{"token-stale app"}},
+		{law: "a path in a volume that is made of variables is not looked at", after: func(p *corev1.Pod) {
+			c := &p.Spec.Containers[0]
+			c.VolumeMounts[len(c.VolumeMounts)-1].SubPathExpr = "$(DIR)"
+		}, made: has, now: has, want: []string{"not-evaluated app"}},
 		{law: "another volume over the token", after: func(p *corev1.Pod) {
 			c := &p.Spec.Containers[0]
 			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "data", MountPath: "/var/run/secrets/azure/tokens/azure-identity-token"})
