@@ -182,8 +182,9 @@ func ToPut(est *estate.Snapshot, old, next record.Record) []Operation {
 		ops = append(ops, toAttach(est, was, next)...)
 		for _, b := range next.IdentityBindings {
 			if mi, there := est.ManagedIdentity(b.Identity.Object); there && !was.Binds(b.Identity) {
-				// Whoever runs workloads there gets what the identity has.
-				ops = append(ops, ToActAs(est, mi.ClientID)...)
+				// Whoever runs workloads there gets what the identity has, and what it will be
+				// given: that takes what a credential of its own takes.
+				ops = append(ops, ToPut(est, nil, directory.FederatedCredential{Owner: mi.ClientID})...)
 			}
 		}
 		if group, there := est.ResourceGroup(next.NodeGroup()); there && next.NodeResourceGroup != was.NodeResourceGroup {

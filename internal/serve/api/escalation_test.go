@@ -93,6 +93,29 @@ func TestTheIdentityOfAControlPlaneDoesNotComeToTheNodes(t *testing.T) {
 	}
 }
 
+// DIR-13: an identity that has nothing yet is somebody's all the same. Who may write a
+// cluster does not bind it, though others have, and wait for what it is given.
+func TestWhoMayBindAnIdentity(t *testing.T) {
+	t.Parallel()
+	h := newEscalationHouse(t)
+	identity, _ := h.store.Current().ManagedIdentity(servetest.Identity)
+	h.commit(directory.BindingCredential(identity))
+	c, _ := h.store.Current().Cluster(servetest.AKS1)
+	c.IdentityBindings = []resource.IdentityBinding{{Name: "web", Identity: resource.IdentityRef{Resource: identity.Resource, Object: identity.ID}}}
+	for law, tt := range map[string]struct {
+		who  principal.ID
+		code string
+	}{
+		"who owns the cluster alone": {ownerAKS, "AuthorizationFailed"},
+		"who owns both":              {ownerRG, "ok"},
+	} {
+		if _, err := h.as(tt.who).Commit(t.Context(), wire.Changes{Why: law, Ops: []wire.Op{put(t, c)}}); code(err) != tt.code {
+			t.Errorf("%s: %v, want %s", law, err, tt.code)
+		}
+		h.commit(func() resource.Cluster { free := c; free.IdentityBindings = nil; return free }())
+	}
+}
+
 func TestNobodyGivesMoreThanHeMayGive(t *testing.T) { // DIR-13, DIR-05, DIR-14
 	t.Parallel()
 	h := newEscalationHouse(t)
