@@ -244,6 +244,25 @@ func TestAVaultThatIsGone(t *testing.T) {
 	}
 }
 
+// A vault that is made again while what was in it is purged keeps it.
+func TestAVaultThatComesBackInTheLastMoment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := ref(kv, vault.Secrets, "db")
+	w.must(w.set(r, canary))
+	w.gone.Store(true)
+	w.must(w.Tidy(t.Context()))
+	w.days(90)
+	w.asked = func() { w.gone.Store(false) }
+	w.must(w.Tidy(t.Context()))
+	if got := w.value(r); got != canary {
+		t.Errorf("the secret is %q", got)
+	}
+	if w.keys("vault-lost") != 0 {
+		t.Error("the vault is still counted as lost")
+	}
+}
+
 func TestAnUnknownObjectIsNotFound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

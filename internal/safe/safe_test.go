@@ -40,6 +40,7 @@ type world struct {
 	store *store.Store
 	ahead atomic.Int64
 	gone  atomic.Bool // the vaults are not there
+	asked func()      // after each question whether they are; nil for nothing
 }
 
 func newWorld(t *testing.T) *world {
@@ -54,7 +55,12 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.store.Close() })
-	w.Safe, err = safe.New(safe.Config{State: w.store, Now: w.now, There: func(*estate.Snapshot, scope.Scope) bool { return !w.gone.Load() }})
+	w.Safe, err = safe.New(safe.Config{State: w.store, Now: w.now, There: func(*estate.Snapshot, scope.Scope) bool {
+		if w.asked != nil {
+			defer w.asked()
+		}
+		return !w.gone.Load()
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

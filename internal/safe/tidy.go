@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/store"
@@ -134,7 +135,7 @@ func (s *Safe) tend(ctx context.Context) error {
 func (s *Safe) tendOne(ctx context.Context, r vault.Ref, o vault.Object) error {
 	now := s.conf.Now()
 	if o.Gone(s.conf.Machine()) {
-		return s.expire(ctx, place{r, o.Line}, "purged: the time to recover it is over")
+		return s.expire(ctx, place{r, o.Line}, Actor{Why: "purged: the time to recover it is over"})
 	}
 	if o.Deleted != nil || o.Current.IsZero() || o.Current.Disabled {
 		return nil
@@ -173,8 +174,16 @@ func (s *Safe) forget(ctx context.Context, lost map[scope.Scope][]place) error {
 		if still && now.Before(w.Since.AddDate(0, 0, vault.MaxRetention)) {
 			continue
 		}
+		by := Actor{Why: "purged: the vault is gone for good", Check: func(est *estate.Snapshot) error {
+			if s.conf.There(est, at) {
+				return errBack
+			}
+			return nil
+		}}
 		for _, p := range places {
-			if err := s.expire(ctx, p, "purged: the vault is gone for good"); err != nil {
+			if err := s.expire(ctx, p, by); errors.Is(err, errBack) {
+				break
+			} else if err != nil {
 				return err
 			}
 		}
@@ -194,8 +203,11 @@ func (s *Safe) forget(ctx context.Context, lost map[scope.Scope][]place) error {
 	return nil
 }
 
+// errBack is that a vault was made again while what was in it was to be purged.
+var errBack = errors.New("the vault is there again")
+
 // expire purges an object for good, unless it is not what it was any more.
-func (s *Safe) expire(ctx context.Context, p place, why string) error {
+func (s *Safe) expire(ctx context.Context, p place, by Actor) error {
 	o, rev, err := s.get(ctx, p.ref)
 	if errors.Is(err, ErrNotFound) || err == nil && o.Line != p.line {
 		return nil
@@ -207,7 +219,7 @@ func (s *Safe) expire(ctx context.Context, p place, why string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.conf.State.Commit(ctx, store.Change{Why: why, Private: ops}); err != nil {
+	if _, err := s.conf.State.Commit(ctx, store.Change{By: by.By, Why: by.Why, Private: ops, Check: by.Check}); err != nil {
 		return err
 	}
 	return s.collect(ctx, garbage)
