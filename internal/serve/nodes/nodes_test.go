@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -390,20 +389,6 @@ func TestTheRightEndsAtOnce(t *testing.T) {
 	}
 }
 
-// A reader that does something before it is read to its end.
-type dawdler struct {
-	io.Reader
-	first func()
-}
-
-func (d *dawdler) Read(p []byte) (int, error) {
-	if d.first != nil {
-		d.first()
-		d.first = nil
-	}
-	return d.Reader.Read(p)
-}
-
 // PI-09: whoever stole an agent's token could begin a request, and send its body when
 // the right was taken away.
 func TestARightThatEndsWhileABodyArrives(t *testing.T) {
@@ -428,7 +413,7 @@ func TestARightThatEndsWhileABodyArrives(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, wire.Path, &dawdler{bytes.NewReader(body), func() { tt.end(w) }})
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, wire.Path, servetest.After(func() { tt.end(w) }, bytes.NewReader(body)))
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Authorization", "Bearer "+w.sign(w.claims(nil)))
 		res := httptest.NewRecorder()

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -328,20 +327,6 @@ func TestWhoIsGivenARefreshToken(t *testing.T) {
 	}
 }
 
-// A reader that does something before it is read.
-type dawdler struct {
-	io.Reader
-	first func()
-}
-
-func (d *dawdler) Read(p []byte) (int, error) {
-	if d.first != nil {
-		d.first()
-		d.first = nil
-	}
-	return d.Reader.Read(p)
-}
-
 // A body may take its time. What counts is the registry as it is then, and nothing of
 // what it was when the request began.
 func TestARegistryThatIsChangedWhileABodyArrives(t *testing.T) {
@@ -349,7 +334,7 @@ func TestARegistryThatIsChangedWhileABodyArrives(t *testing.T) {
 	h := newHouse(t)
 	form := url.Values{"service": {"modern.azurecr.io"}, "grant_type": {"access_token"}, "access_token": {h.entra(h.access, servetest.Faye, arm)}}.Encode()
 	ask := func(first func()) reply {
-		r := httptest.NewRequest(http.MethodPost, "/oauth2/exchange", &dawdler{strings.NewReader(form), first})
+		r := httptest.NewRequest(http.MethodPost, "/oauth2/exchange", servetest.After(first, strings.NewReader(form)))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		return h.do("modern", r)
 	}
