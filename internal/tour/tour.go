@@ -28,6 +28,7 @@ const (
 	bestPractices2019 = "Operator best practices - Identity in AKS, 2019"
 	bestPractices     = "Best practices for authentication and authorization in AKS"
 	zeroToHero        = "From zero to hero with identity and access control in AKS, 2025"
+	enterpriseScale   = "Identity and access management for the AKS enterprise-scale scenario, 2021"
 	identityOverview  = "an article on identity management in AKS"
 )
 
@@ -36,7 +37,7 @@ func Stories() []Story {
 	return []Story{
 		adminGroup, clusterUserOnly, readerOnTwoClusters, bothPlanesAddUp, noRoleAtAll,
 		financeApp, groupsByID, oneNamespace, podReader, fourRoles, tenSteps,
-		podGetsToken, wrongTrust,
+		podGetsToken, wrongTrust, identityOnRequest,
 	}
 }
 

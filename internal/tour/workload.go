@@ -3,6 +3,7 @@ package tour
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -25,10 +26,19 @@ const (
 	shopIdentity = "5b090000-0000-4000-8000-000000000001"
 	shopClient   = "5b090000-0000-4000-8000-000000000002" // the client id of shop-web
 	shopGroup    = sample.Subscription + "/resourceGroups/rsg-aksIdentityState1"
+	shopWebID    = shopGroup + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/shop-web"
 	shopVault    = shopGroup + "/providers/Microsoft.KeyVault/vaults/teknews-shop"
 	vaults       = "https://vault.azure.net"
 	exchange     = "api://AzureADTokenExchange"
 )
+
+// A workload is the pods of a service account of a cluster, as the client that they ask to be.
+type workload struct {
+	on, account string // the cluster, and NAMESPACE/NAME
+	client      string // a client id
+}
+
+var shopWeb = workload{"aks-1", "shop/web", shopClient}
 
 // shop is the identity of the web shop, which trusts one service account of a
 // cluster, and the vault that it is to read.
@@ -37,7 +47,7 @@ func shop(issuer string) string {
 id: ` + shopIdentity + `
 clientId: ` + shopClient + `
 tenant: teknews.cloud
-resource: ` + shopGroup + `/providers/Microsoft.ManagedIdentity/userAssignedIdentities/shop-web
+resource: ` + shopWebID + `
 displayName: shop-web
 ---
 kind: FederatedCredential
@@ -47,14 +57,17 @@ issuer: ` + issuer + `
 subject: system:serviceaccount:shop:web
 audiences: ["` + exchange + `"]
 ---
-kind: Resource
+` + vault
+}
+
+// vault is what the shop keeps its secrets in.
+const vault = `kind: Resource
 type: Microsoft.KeyVault/vaults
 scope: ` + shopVault + `
 name: teknews-shop
 location: westeurope
 properties: {tenantId: ` + sample.Tenant + `, sku: {family: A, name: standard}, enableRbacAuthorization: true}
 `
-}
 
 // web is what the team puts into its namespace.
 const web = `apiVersion: v1
@@ -76,11 +89,11 @@ var podGetsToken = Story{
 		t.kubectl(ctx, "ed", "aks-1", wire.Kube{}, says("the webhook has told the pod where its token is, and for which identity",
 			"AZURE_CLIENT_ID AZURE_TENANT_ID AZURE_FEDERATED_TOKEN_FILE AZURE_AUTHORITY_HOST"),
 			"get", "pod", "web", "-n", "shop", "-o", "jsonpath={.spec.containers[0].env[*].name}")
-		token := t.exchange(ctx, "aks-1", "shop/web", exchange, works("the pod's token is exchanged for one of the identity", "Bearer token for "+vaults))
-		t.read(ctx, token, Want{Words: "an identity without a role reads nothing", Fails: true, Has: []string{"Forbidden: ", "secrets/getSecret/action"}})
+		token := t.exchange(ctx, shopWeb, exchange, works("the pod's token is exchanged for one of the identity", "Bearer token for "+vaults))
+		t.read(ctx, shopWeb, token, Want{Words: "an identity without a role reads nothing", Fails: true, Has: []string{"Forbidden: ", "secrets/getSecret/action"}})
 		t.operate(ctx, works("a role for this vault alone", `role "Key Vault Secrets User"`),
 			"assignment", "create", "--role", "Key Vault Secrets User", "--principal", "shop-web", "--scope", shopVault)
-		t.read(ctx, token, says("the next request is answered, with the token that it has", "hello from the vault"))
+		t.read(ctx, shopWeb, token, says("the next request is answered, with the token that it has", "hello from the vault"))
 	},
 }
 
@@ -92,13 +105,13 @@ var wrongTrust = Story{
 		t.must(t.quietly(ctx, "ed", "aks-1", "create", "serviceaccount", "batch", "-n", "shop"))
 		t.must(t.quietly(ctx, "ed", "aks-1", "annotate", "serviceaccount", "batch", "-n", "shop", "azure.workload.identity/client-id="+shopClient))
 		no := func(words, code string) Want { return Want{Words: words, Fails: true, Has: []string{code}} }
-		t.exchange(ctx, "aks-1", "shop/batch", exchange, no("another service account", "AADSTS700213"))
+		t.exchange(ctx, workload{"aks-1", "shop/batch", shopClient}, exchange, no("another service account", "AADSTS700213"))
 		got, err := t.stage.Operate(ctx, "doctor", "token", t.keep("batch.token", t.token(ctx, "aks-1", "shop/batch", exchange)))
 		t.must(err)
 		t.step(Step{Who: "operator", Command: "gatehouse doctor token batch.token"}, got, Want{Words: "the doctor says which part differs from what is trusted, and where", Fails: true,
 			Has: []string{"must be: system:serviceaccount:shop:web", "the service account is batch, not web"}})
-		t.exchange(ctx, "aks-1", "shop/web", "https://vault.azure.net", no("a token for another audience", "AADSTS700212"))
-		t.exchange(ctx, "aks-2", "default/default", exchange, no("a token of another cluster", "AADSTS700211"))
+		t.exchange(ctx, shopWeb, "https://vault.azure.net", no("a token for another audience", "AADSTS700212"))
+		t.exchange(ctx, workload{"aks-2", "default/default", shopClient}, exchange, no("a token of another cluster", "AADSTS700211"))
 		t.operate(ctx, works("what a code means is said without a house as well", "AADSTS700211", "issuer"), "doctor", "AADSTS700211")
 	},
 }
@@ -121,28 +134,40 @@ func (t *telling) openShop(ctx context.Context) {
 
 // closeShop takes away what the stories of the shop made, as far as it is there.
 func (t *telling) closeShop(ctx context.Context) error {
+	if err := t.takeAway(ctx); err != nil {
+		return err
+	}
+	return t.quietly(ctx, "ed", "aks-1", "delete", "namespace", "shop", "--ignore-not-found", "--timeout=60s")
+}
+
+// takeAway deletes the shop's identity, who asked for it, and its vault, with all that hangs on them.
+func (t *telling) takeAway(ctx context.Context) error {
 	if err := t.stage.look(ctx); err != nil {
 		return err
 	}
+	est, at := t.stage.est, scope.MustParse(shopWebID)
+	keys := []record.Key{resource.Other{Scope: scope.MustParse(shopVault)}.Key()}
+	for _, q := range est.IdentityRequestsFor(at) {
+		keys = append(keys, q.Key())
+	}
+	if m, there := est.IdentityAt(at); there {
+		keys = append(keys, m.Key())
+	}
 	var ops []estate.Op
-	for _, key := range []record.Key{
-		record.KeyOf(record.FederatedCredential, shopClient, "shop-web-pods"), record.KeyOf(record.ManagedIdentity, shopIdentity), resource.Other{Scope: scope.MustParse(shopVault)}.Key(),
-	} {
-		if _, there := t.stage.est.Get(key); !there {
+	for _, key := range keys {
+		if _, there := est.Get(key); !there {
 			continue
 		}
-		for _, at := range append(t.stage.est.Dependents(key), key) {
+		for _, at := range append(est.Dependents(key), key) {
 			if op := (estate.Op{Delete: at}); !slices.Contains(ops, op) {
 				ops = append(ops, op)
 			}
 		}
 	}
-	if len(ops) > 0 {
-		if err := t.stage.Commit(ctx, "the tour takes away what it made", ops...); err != nil {
-			return err
-		}
+	if len(ops) == 0 {
+		return nil
 	}
-	return t.quietly(ctx, "ed", "aks-1", "delete", "namespace", "shop", "--ignore-not-found", "--timeout=60s")
+	return t.stage.Commit(ctx, "the tour takes away what it made", ops...)
 }
 
 // keep writes a file for the operator, and returns its path.
@@ -166,15 +191,20 @@ func (t *telling) putSecret(ctx context.Context) {
 // token is what a cluster gives to the pods of a service account, NAMESPACE/NAME.
 func (t *telling) token(ctx context.Context, on, account, audience string) string {
 	namespace, name, _ := strings.Cut(account, "/")
+	// A control plane that has just started makes its own accounts in a moment.
+	t.must(t.quietly(ctx, "ed", on, "wait", "--for=create", "serviceaccount/"+name, "-n", namespace, "--timeout=60s"))
 	got, err := t.person("ed").Kubectl(ctx, on, "create", "token", name, "-n", namespace, "--audience", audience)
 	t.must(err)
+	if got.Exit != 0 {
+		t.must(errors.New(got.Text))
+	}
 	return got.Text
 }
 
 // exchange has a pod of a service account send its token to the house, as the SDKs do. It returns what the pod got for it.
-func (t *telling) exchange(ctx context.Context, on, account, audience string, want Want) string {
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {shopClient}, "scope": {vaults + "/.default"},
-		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {t.token(ctx, on, account, audience)}}
+func (t *telling) exchange(ctx context.Context, w workload, audience string, want Want) string {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {w.client}, "scope": {vaults + "/.default"},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {t.token(ctx, w.on, w.account, audience)}}
 	path := "/" + sample.Tenant + "/oauth2/v2.0/token"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.stage.conf.API.Base+path, strings.NewReader(form.Encode()))
 	t.must(err)
@@ -192,12 +222,12 @@ func (t *telling) exchange(ctx context.Context, on, account, audience string, wa
 		what, _, _ := strings.Cut(answer.Description, " Trace ID: ")
 		out.Text = answer.Error + ": " + what
 	}
-	t.step(Step{Who: account, On: on, Command: "POST " + path + " client_id=" + shopClient + " client_assertion=(its token for " + audience + ")"}, out, want)
+	t.step(Step{Who: w.account, On: w.on, Command: "POST " + path + " client_id=" + w.client + " client_assertion=(its token for " + audience + ")"}, out, want)
 	return answer.AccessToken
 }
 
-// read has the pod read the secret.
-func (t *telling) read(ctx context.Context, token string, want Want) {
+// read has a workload read the secret.
+func (t *telling) read(ctx context.Context, w workload, token string, want Want) {
 	const path = "/vaults/teknews-shop/secrets/greeting"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.stage.conf.API.Base+path+"?api-version=7.4", nil)
 	t.must(err)
@@ -211,7 +241,7 @@ func (t *telling) read(ctx context.Context, token string, want Want) {
 	if answer.Error.Code != "" {
 		out.Text = answer.Error.Code + ": " + strings.ReplaceAll(answer.Error.Message, "\r\n", "\n")
 	}
-	t.step(Step{Who: "shop/web", Command: "GET " + path}, out, want)
+	t.step(Step{Who: w.account, Command: "GET " + path}, out, want)
 }
 
 // send sends a request and reads its answer into v. An answer of 400 and more has
