@@ -85,17 +85,17 @@ func (h *House) doorway(f front, ring *keys.Ring, trace *serve.Trace, pageKey []
 		return doorway{}, err
 	}
 	armDoor, err := arm.New(arm.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.arm, Authority: f.login,
-		Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, CheckIssuer: h.checkIssuer, Clusters: h.runner(), Log: log.With("door", "arm"), Now: h.now})
+		Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, CheckIssuer: h.checkIssuer, Clusters: h.runner(), Events: trace.Add, Log: log.With("door", "arm"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}
 	graphDoor, err := graph.New(graph.Config{State: h.store, Keys: ring.Set, Issuers: h.issuer.Issuers, Base: f.graph, PageKey: pageKey,
-		CheckIssuer: h.checkIssuer, Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Log: log.With("door", "graph"), Now: h.now})
+		CheckIssuer: h.checkIssuer, Effective: h.store.Effective, Meter: meter, Live: h.issuer.Live, Events: trace.Add, Log: log.With("door", "graph"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}
 	vaultDoor, err := keyvault.New(keyvault.Config{State: h.store, Safe: h.safe, Keys: ring.Set, Issuers: h.issuer.Issuers, Authority: f.login, Base: f.services,
-		PageKey: pageKey, Effective: h.store.Effective, Live: h.issuer.Live, Log: log.With("door", "keyvault"), Now: h.now})
+		PageKey: pageKey, Effective: h.store.Effective, Live: h.issuer.Live, Events: trace.Add, Log: log.With("door", "keyvault"), Now: h.now})
 	if err != nil {
 		return doorway{}, err
 	}

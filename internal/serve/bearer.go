@@ -55,9 +55,17 @@ func (t Tokens) Verify(ctx context.Context, raw string, est *estate.Snapshot, no
 	}
 	caller, err := StillStands(ctx, est, claims, t.Live)
 	if err != nil {
-		return Caller{}, token.Claims{}, err
+		return Caller{}, token.Claims{}, of(claims, err)
 	}
 	return caller, claims, nil
+}
+
+// of is an error about a verified token with whose it is, who may be nobody by now.
+func of(claims token.Claims, err error) error {
+	if errors.Is(err, ErrOtherTenant) { // its tenant has nobody like that
+		return err
+	}
+	return To(Caller{ID: claims.ObjectID}, err)
 }
 
 // StillStands returns who somebody is now that a verified token speaks for: the

@@ -38,6 +38,8 @@ type Options struct {
 	// Correlation is the header of the answer with the id that the client knows the
 	// request by, for the log; "" when there is none but X-Request-Id.
 	Correlation string
+	// Refusals say where it is noted what was refused. The zero Refusals note nothing.
+	Refusals Refusals
 }
 
 // ErrPanic is what Options.Fail is given when a handler panicked.
@@ -65,11 +67,15 @@ func Handle(h Handler, opt Options) http.Handler {
 		if err != nil && rec.status == 0 {
 			fail(opt.Fail, rec, r, err)
 		}
+		if rec.status == 0 {
+			rec.status = http.StatusOK // net/http sends that for us
+		}
+		took := opt.Now().Sub(start)
+		if err != nil && rec.status >= http.StatusBadRequest {
+			opt.Refusals.note(r, id, head.Get(opt.Correlation), start, took, err)
+		}
 		if opt.Log != nil {
-			if rec.status == 0 {
-				rec.status = http.StatusOK // net/http sends that for us
-			}
-			logRequest(r, opt, rec.status, id, head.Get(opt.Correlation), opt.Now().Sub(start), err)
+			logRequest(r, opt, rec.status, id, head.Get(opt.Correlation), took, err)
 		}
 	})
 }

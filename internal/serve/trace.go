@@ -10,17 +10,21 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
 
-// An Event is one thing that a door did for somebody, for `gatehouse trace`.
+// An Event is one thing that a door did for somebody, or refused him, for
+// `gatehouse trace`.
 // It holds no secret and no token.
 type Event struct {
 	At   time.Time
-	Door string // authn, authz, admission, oidc, api
+	Door string // authn, authz, admission, oidc, imds, nodes, registry, arm, graph, keyvault, api
 	// Cluster is whose API server asked; no place outside the cluster doors.
 	Cluster scope.Scope
 	ID      principal.ID // nobody, when that is not known
 	User    string       // the name that the cluster or the client used
 	// Attributes are what was asked, in a SubjectAccessReview.
 	Attributes kuberbac.Attributes
+	// Asked is what was asked otherwise: the method, the host and the path of a request
+	// that was refused, without its query.
+	Asked string
 	// Effect is the answer: allow, deny, no opinion, authenticated, refused, issued,
 	// patched, untouched.
 	Effect string
@@ -31,8 +35,8 @@ type Event struct {
 	Revision int64 // of the estate that was asked
 	Took     time.Duration
 	AuditID  string // of the Kubernetes audit event, when the API server sends it
-	// TraceID and CorrelationID are what the answer of the token service says, so that
-	// whoever got it finds the event.
+	// TraceID and CorrelationID are what the answer says, so that whoever got it finds
+	// the event: the trace id of the token service, the request id of other doors.
 	TraceID, CorrelationID string
 	// Client is the client id that somebody came with. Issuer, Subject and Audience are
 	// what the assertion that he presented says of itself; nobody may have verified it.
@@ -41,27 +45,58 @@ type Event struct {
 
 // A Trace keeps the latest events of all doors. It is bounded, and safe for
 // concurrent use. The nil Trace forgets everything.
+//
+// What was refused to somebody, what was refused to nobody knows whom, and the rest
+// are bounded apart: a flood of refusals pushes out nothing but refusals, and who
+// does not even sign in pushes out nothing about those who do (RX-12).
 type Trace struct {
-	mu   sync.Mutex
-	ring []Event
-	next int
-	full bool
+	size int // of each ring
+
+	mu    sync.Mutex
+	seq   uint64 // of the latest event
+	rings [3]ring
 }
 
-// NewTrace returns a Trace of size events, which must be positive.
-func NewTrace(size int) *Trace { return &Trace{ring: make([]Event, size)} }
+// A ring has the latest events of a sort, from next on, oldest first, once it is full.
+type ring struct {
+	events []numbered
+	next   int
+}
 
-// Add records an event, in place of the oldest when the trace is full.
+type numbered struct {
+	seq uint64
+	Event
+}
+
+// NewTrace returns a Trace of size events of each sort, which must be positive.
+func NewTrace(size int) *Trace { return &Trace{size: size} }
+
+// sort is the ring of an event.
+func (e Event) sort() int {
+	switch {
+	case e.Effect != Refused:
+		return 0
+	case !e.ID.IsZero():
+		return 1
+	}
+	return 2
+}
+
+// Add records an event, in place of the oldest of its sort when there are too many.
 func (t *Trace) Add(e Event) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
-	t.ring[t.next] = e
-	if t.next++; t.next == len(t.ring) {
-		t.next, t.full = 0, true
+	defer t.mu.Unlock()
+	t.seq++
+	n, r := numbered{t.seq, e}, &t.rings[e.sort()]
+	if len(r.events) < t.size {
+		r.events = append(r.events, n)
+		return
 	}
-	t.mu.Unlock()
+	r.events[r.next] = n
+	r.next = (r.next + 1) % t.size
 }
 
 // Recent returns at most limit of the events that match, oldest first.
@@ -70,19 +105,27 @@ func (t *Trace) Recent(limit int, match func(Event) bool) []Event {
 		return nil
 	}
 	t.mu.Lock()
-	all := slices.Clone(t.ring[:t.next])
-	if t.full {
-		all = slices.Concat(t.ring[t.next:], t.ring[:t.next])
+	var all [len(t.rings)][]numbered
+	for i, r := range t.rings {
+		all[i] = slices.Concat(r.events[r.next:], r.events[:r.next])
 	}
 	t.mu.Unlock()
 	var found []Event
-	for _, e := range slices.Backward(all) {
-		if len(found) == limit {
+	for len(found) < limit {
+		newest, seq := -1, uint64(0)
+		for i, events := range all {
+			if n := len(events); n > 0 && events[n-1].seq > seq {
+				newest, seq = i, events[n-1].seq
+			}
+		}
+		if newest < 0 {
 			break
 		}
-		if match(e) {
+		last := len(all[newest]) - 1
+		if e := all[newest][last].Event; match(e) {
 			found = append(found, e)
 		}
+		all[newest] = all[newest][:last]
 	}
 	slices.Reverse(found)
 	return found

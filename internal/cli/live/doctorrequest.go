@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/doctor"
 	"github.com/gatehouse-io/gatehouse/internal/guid"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/client"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 )
 
@@ -38,7 +39,7 @@ func tellRequest(cmd *cobra.Command, env *cli.Env, id string, args []string) err
 	if k.house == nil {
 		return cli.Usage("requests are known to the house alone: leave out --estate, and name the house with --server")
 	}
-	events, err := k.house.TraceOf(cmd.Context(), parsed.String())
+	events, err := k.house.Events(cmd.Context(), client.WhichEvents{Request: parsed.String()})
 	if err != nil {
 		return err
 	}
@@ -62,6 +63,9 @@ func tellRequest(cmd *cobra.Command, env *cli.Env, id string, args []string) err
 func (k known) answered(e wire.Event, wanted int) []doctor.Finding {
 	about := "request " + e.CorrelationID
 	what := fmt.Sprintf("%s at %s: %s", e.Effect, e.At.UTC().Format("2006-01-02 15:04:05Z"), e.Reason)
+	if e.Asked != "" {
+		what = e.Asked + " was " + what
+	}
 	if e.Effect != "refused" {
 		return []doctor.Finding{{Check: doctor.CheckRequest, About: about, Verdict: doctor.Right, What: what}}
 	}

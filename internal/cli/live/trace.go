@@ -9,15 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-io/gatehouse/internal/cli"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+	"github.com/gatehouse-io/gatehouse/internal/serve/api/client"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
 	"github.com/gatehouse-io/gatehouse/internal/tour"
 )
 
 func newTrace(env *cli.Env) *cobra.Command {
 	var (
-		user, cluster string
-		limit         int
-		list          bool
+		which client.WhichEvents
+		list  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "trace",
@@ -28,10 +29,15 @@ authorizer said what, and why. An API server does not report what its own
 authorizers said, so that Kubernetes RBAC is asked of the estate as it is now.
 
 Without --user, or with --events, list what the doors of the house did lately,
-one line an event.`,
+one line an event; with --refused, what they refused, and by which ids whoever was
+refused knows it. With --request, what became of the request with such an id.
+Events are in memory, each replica its own, the latest 10,000 of what was refused to
+whom the house knows, of what it refused to others, and of the rest.`,
 		Example: `  gatehouse trace --user faye@teknews.cloud
   gatehouse trace --user faye@teknews.cloud --cluster aks-1 -o json
-  gatehouse trace --events --limit 20`,
+  gatehouse trace --events --limit 20
+  gatehouse trace --refused --user jet@teknews.cloud
+  gatehouse trace --request 8dd2c7f09b5f4e1a`,
 		Args: cobra.NoArgs,
 		RunE: cli.Run(func(cmd *cobra.Command, _ []string) error {
 			url := cli.Server(cmd, env)
@@ -42,16 +48,15 @@ one line an event.`,
 			if err != nil {
 				return err
 			}
-			at := ""
-			if cluster != "" {
-				scope, err := clusterScope(cmd, env, cluster)
+			if which.Cluster != "" {
+				scope, err := clusterScope(cmd, env, which.Cluster)
 				if err != nil {
 					return err
 				}
-				at = scope.String()
+				which.Cluster = scope.String()
 			}
-			if user != "" && !list {
-				flow, err := tour.Trace(cmd.Context(), c, user, at)
+			if which.User != "" && !list && !which.Refused && which.Request == "" {
+				flow, err := tour.Trace(cmd.Context(), c, which.User, which.Cluster)
 				if err != nil {
 					return err
 				}
@@ -62,7 +67,7 @@ one line an event.`,
 				printFlow(env.Stdout, flow, colours(env))
 				return nil
 			}
-			events, err := c.Trace(cmd.Context(), user, at, limit)
+			events, err := c.Events(cmd.Context(), which)
 			if err != nil {
 				return err
 			}
@@ -74,16 +79,18 @@ one line an event.`,
 				fmt.Fprintln(env.Stdout, told(e))
 			}
 			if len(events) == 0 {
-				fmt.Fprintln(env.Stderr, "no requests yet")
+				fmt.Fprintln(env.Stderr, "no such requests that the house remembers and shows to you")
 			}
 			return nil
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&user, "user", "", "of this user, by `name` or object id")
-	f.StringVar(&cluster, "cluster", "", "on this cluster alone, by `name` or scope")
+	f.StringVar(&which.User, "user", "", "of this user, by `name` or object id")
+	f.StringVar(&which.Cluster, "cluster", "", "on this cluster alone, by `name` or scope")
 	f.BoolVar(&list, "events", false, "list events, not the way of one request")
-	f.IntVar(&limit, "limit", 50, "list at most this many events, the latest")
+	f.BoolVar(&which.Refused, "refused", false, "list refusals alone")
+	f.StringVar(&which.Request, "request", "", "list the events of one answer, by the request, trace or correlation `id` in it")
+	f.IntVar(&which.Limit, "limit", 50, "list at most this many events, the latest")
 	return cmd
 }
 
@@ -125,8 +132,17 @@ func told(e wire.Event) string {
 	if e.By != "" {
 		fmt.Fprintf(&b, "  by %s", e.By)
 	}
+	if e.Asked != "" {
+		fmt.Fprintf(&b, "  %s", e.Asked)
+	}
 	if e.Reason != "" {
 		fmt.Fprintf(&b, "\n              %s", e.Reason)
+	}
+	if e.Effect == serve.Refused && e.TraceID != "" {
+		fmt.Fprintf(&b, "\n              request %s", e.TraceID)
+		if e.CorrelationID != "" && e.CorrelationID != e.TraceID {
+			fmt.Fprintf(&b, "  correlation %s", e.CorrelationID)
+		}
 	}
 	return b.String()
 }

@@ -167,7 +167,7 @@ func (d *Door) Handler() http.Handler {
 	}
 	mux.Handle("/", serve.Handle(func(http.ResponseWriter, *http.Request) error {
 		return serve.Refuse(http.StatusNotFound, "NotFound", "There is nothing here.")
-	}, serve.Options{Log: d.conf.Log, Fail: fail}))
+	}, d.options()))
 	return mux
 }
 
@@ -181,13 +181,13 @@ func (d *Door) handle(h handler) http.Handler {
 			return err
 		}
 		if r.ContentLength == 0 { // over HTTP/2 no body is not http.NoBody
-			return h(w, r, s)
+			return serve.To(s.caller, h(w, r, s))
 		}
 		limit := int64(maxSmall)
 		if r.URL.Path == wire.PathChanges {
 			limit = maxChanges
 		}
-		return serve.Body(w, r, limit, func(body []byte) error {
+		return serve.To(s.caller, serve.Body(w, r, limit, func(body []byte) error {
 			// A body may take its time, and its sender may be disabled meanwhile. What
 			// he may do is asked of the directory as it is when all has arrived.
 			s, err := d.session(r)
@@ -196,8 +196,15 @@ func (d *Door) handle(h handler) http.Handler {
 			}
 			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 			return h(w, r, s)
-		})
-	}, serve.Options{Log: d.conf.Log, Fail: fail, Now: d.conf.Now})
+		}))
+	}, d.options())
+}
+
+func (d *Door) options() serve.Options {
+	return serve.Options{Log: d.conf.Log, Fail: fail, Now: d.conf.Now, Refusals: serve.Refusals{Door: "api", Add: d.conf.Trace.Add, Say: func(err error) string {
+		_, code, message := serve.Status(explain(err))
+		return code + ": " + message
+	}}}
 }
 
 func fail(w http.ResponseWriter, _ *http.Request, err error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/serve/servetest"
 )
 
-func TestARefusalLeavesOneRecord(t *testing.T) {
+func TestARefusalLeavesOneRecord(t *testing.T) { // ZA-07
 	t.Parallel()
 	var log servetest.Journal
 	h := newHouse(t, func(c *api.Config) { c.Log = log.Log() })
@@ -40,5 +40,10 @@ func TestARefusalLeavesOneRecord(t *testing.T) {
 		if attrs := log.Refused(t, law, "id", res.Header.Get("X-Request-Id")); attrs["error"] == "" {
 			t.Errorf("%s: the log does not say why: %v", law, attrs)
 		}
+		who := tt.who
+		if tt.path == "/gatehouse/v1/nothing" || tt.path == wire.PathEstate {
+			who = principal.ID{} // nobody is asked who he is where there is nothing
+		}
+		servetest.RefusedEvent(t, h.trace, law, res.Header.Get("X-Request-Id"), who)
 	}
 }

@@ -19,9 +19,9 @@ const (
 )
 
 // trace answers what the doors did lately. ?user= is an object id or a user name,
-// ?cluster= a scope, ?request= the trace or correlation id of an answer of the token
-// service, ?limit= how many. Everybody may see what was done for
-// himself; the rest takes a right, at the cluster or at the root.
+// ?cluster= a scope, ?request= the trace, request or correlation id of an answer,
+// ?refused=true leaves out what was not refused, ?limit= how many. Everybody may see
+// what was done for himself; the rest takes a right, at the cluster or at the root.
 func (d *Door) trace(w http.ResponseWriter, r *http.Request, s *session) error {
 	q := r.URL.Query()
 	limit := defaultEvents
@@ -43,11 +43,18 @@ func (d *Door) trace(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	request := strings.ToLower(q.Get("request"))
+	request := q.Get("request")
+	refused := false
+	if text := q.Get("refused"); text != "" {
+		if refused, err = strconv.ParseBool(text); err != nil {
+			return record.Invalid("refused=%.40q, want true or false", text)
+		}
+	}
 	may := make(map[scope.Scope]bool)
 	events := d.conf.Trace.Recent(limit, func(e serve.Event) bool {
 		if !cluster.IsZero() && e.Cluster != cluster || user != nil && !user(e) ||
-			request != "" && e.TraceID != request && e.CorrelationID != request {
+			refused && e.Effect != serve.Refused ||
+			request != "" && !strings.EqualFold(e.TraceID, request) && !strings.EqualFold(e.CorrelationID, request) {
 			return false
 		}
 		if e.ID == s.caller.ID {
@@ -91,7 +98,7 @@ func (s *session) whose(name string) (func(serve.Event) bool, error) {
 
 func wireEvent(e serve.Event) wire.Event {
 	out := wire.Event{
-		At: e.At.UTC(), Door: e.Door, Cluster: e.Cluster.String(), ID: e.ID.String(), User: serve.Printable(e.User, 256),
+		At: e.At.UTC(), Door: e.Door, Cluster: e.Cluster.String(), ID: e.ID.String(), User: serve.Printable(e.User, 256), Asked: e.Asked,
 		Effect: e.Effect, Reason: e.Reason, By: e.By, Groups: e.Groups, Revision: e.Revision,
 		Took: e.Took.Nanoseconds(), AuditID: e.AuditID,
 		TraceID: e.TraceID, CorrelationID: e.CorrelationID, Client: e.Client, Issuer: e.Issuer, Subject: e.Subject, Audience: e.Audience,

@@ -85,8 +85,9 @@ type Config struct {
 	// Clusters gives what only a house that runs clusters has; nil means that this
 	// one runs none.
 	Clusters Clusters
-	Log      *slog.Logger     // nil means no log
-	Now      func() time.Time // nil means time.Now
+	Events   func(serve.Event) // takes what was refused; nil takes nothing
+	Log      *slog.Logger      // nil means no log
+	Now      func() time.Time  // nil means time.Now
 }
 
 // A Door serves the API. It is safe for concurrent use.
@@ -120,7 +121,10 @@ func New(conf Config) (*Door, error) {
 // Handler serves every path. It refuses odd paths itself, so nothing in front of it
 // should clean them, as a ServeMux does.
 func (d *Door) Handler() http.Handler {
-	h := serve.Handle(d.serve, serve.Options{Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now, Correlation: correlation})
+	h := serve.Handle(d.serve, serve.Options{
+		Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now, Correlation: correlation,
+		Refusals: serve.Refusals{Door: "arm", Add: d.conf.Events, Say: says},
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(&marked{w, r, d.conf.Now()}, r)
 	})
@@ -158,6 +162,11 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err // whoever is nobody learns nothing about paths
 	}
+	return serve.To(s.caller, d.answer(w, r, s, at, odd))
+}
+
+// answer answers the request of somebody, to a route or what is odd about its path.
+func (d *Door) answer(w http.ResponseWriter, r *http.Request, s *session, at route, odd error) error {
 	if odd != nil {
 		return odd
 	}
@@ -303,6 +312,12 @@ func (d *Door) commit(ctx context.Context, s *session, r *request, do handler, o
 		}
 	}
 	return err
+}
+
+// says is what is answered to an error, but for the words of a 401.
+func says(err error) string {
+	_, code, message := serve.Status(explain(err))
+	return code + ": " + message
 }
 
 func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {

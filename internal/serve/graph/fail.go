@@ -25,6 +25,12 @@ type inner struct {
 	ClientRequestID string `json:"client-request-id"`
 }
 
+// says is what is answered to an error.
+func says(err error) string {
+	_, code, message := serve.Status(explain(err))
+	return code + ": " + message
+}
+
 func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, code, message := serve.Status(explain(err))
 	if status == http.StatusUnauthorized {
@@ -46,10 +52,7 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	body.Error.Inner = inner{
 		Date:            d.conf.Now().UTC().Format(time.DateOnly + "T" + time.TimeOnly),
 		RequestID:       w.Header().Get("X-Request-Id"),
-		ClientRequestID: serve.Printable(r.Header.Get("client-request-id"), 64),
-	}
-	if body.Error.Inner.ClientRequestID == "" {
-		body.Error.Inner.ClientRequestID = body.Error.Inner.RequestID
+		ClientRequestID: w.Header().Get(correlation),
 	}
 	if serve.JSON(w, status, body) != nil {
 		w.WriteHeader(http.StatusInternalServerError)

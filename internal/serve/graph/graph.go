@@ -11,6 +11,7 @@ package graph
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,8 +72,9 @@ type Config struct {
 	// PageKey authenticates the links to next pages. Replicas must share it. Nil
 	// means a random one, with which a link does not outlive the process.
 	PageKey []byte
-	Log     *slog.Logger     // nil means no log
-	Now     func() time.Time // nil means time.Now
+	Events  func(serve.Event) // takes what was refused; nil takes nothing
+	Log     *slog.Logger      // nil means no log
+	Now     func() time.Time  // nil means time.Now
 }
 
 // A Door serves Microsoft Graph. It is safe for concurrent use.
@@ -254,12 +256,12 @@ func (d *Door) handle(h handler) http.Handler {
 			return err
 		}
 		if err := d.count(w, s); err != nil {
-			return err
+			return serve.To(s.caller, err)
 		}
 		if r.ContentLength == 0 { // over HTTP/2 no body is not http.NoBody
-			return h(w, r, s)
+			return serve.To(s.caller, h(w, r, s))
 		}
-		return serve.Body(w, r, maxBody, func(body []byte) error {
+		return serve.To(s.caller, serve.Body(w, r, maxBody, func(body []byte) error {
 			// A body may take its time, and its sender may be disabled meanwhile. What
 			// he may do is asked of the directory as it is when all has arrived.
 			s, err := d.session(r)
@@ -269,13 +271,21 @@ func (d *Door) handle(h handler) http.Handler {
 			s.body = bytes.Clone(body)
 			r.Body = io.NopCloser(bytes.NewReader(nil))
 			return h(w, r, s)
-		})
+		}))
 	})
 }
+
+// correlation is the header with the id that a client gave to its request, which the
+// answer repeats.
+const correlation = "Client-Request-Id"
 
 func (d *Door) wrap(h serve.Handler) http.Handler {
 	return serve.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		w.Header()["Request-Id"] = w.Header()["X-Request-Id"]
+		w.Header().Set(correlation, cmp.Or(serve.Printable(r.Header.Get(correlation), 64), w.Header().Get("X-Request-Id")))
 		return h(w, r)
-	}, serve.Options{Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now})
+	}, serve.Options{
+		Log: d.conf.Log, Fail: d.fail, Now: d.conf.Now, Correlation: correlation,
+		Refusals: serve.Refusals{Door: "graph", Add: d.conf.Events, Say: says},
+	})
 }

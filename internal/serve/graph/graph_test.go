@@ -54,7 +54,7 @@ func issuers(t directory.TenantID) []string {
 
 func newHouse(t testing.TB) *house { return newHouseOn(t, new(store.Memory)) }
 
-func newHouseOn(t testing.TB, kv store.KV) *house {
+func newHouseOn(t testing.TB, kv store.KV, change ...func(*graph.Config)) *house {
 	t.Helper()
 	sealer, err := store.NewKey(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
@@ -91,8 +91,12 @@ func newHouseOn(t testing.TB, kv store.KV) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err := graph.New(graph.Config{State: st, Keys: func() token.KeySet { return set }, Issuers: issuers, CheckIssuer: trust.New(trust.Config{}).Check,
-		Log: slog.New(slog.NewTextHandler(h.log, nil))})
+	conf := graph.Config{State: st, Keys: func() token.KeySet { return set }, Issuers: issuers, CheckIssuer: trust.New(trust.Config{}).Check,
+		Log: slog.New(slog.NewTextHandler(h.log, nil))}
+	for _, f := range change {
+		f(&conf)
+	}
+	door, err := graph.New(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,8 +73,9 @@ type Config struct {
 	// PageKey authenticates the links to next pages. Replicas must share it. Nil
 	// means a random one, with which a link does not outlive the process.
 	PageKey []byte
-	Log     *slog.Logger     // nil means no log
-	Now     func() time.Time // nil means time.Now
+	Events  func(serve.Event) // takes what was refused; nil takes nothing
+	Log     *slog.Logger      // nil means no log
+	Now     func() time.Time  // nil means time.Now
 }
 
 // A Door serves vaults. It is safe for concurrent use.
@@ -123,8 +124,11 @@ func (d *Door) handle(name, path string) http.Handler {
 		c.w, c.r = w, r
 		c.id = w.Header().Get("X-Request-Id")
 		w.Header().Set("X-Ms-Request-Id", c.id)
-		return c.serve()
-	}, serve.Options{Log: d.conf.Log, Now: d.conf.Now, Fail: func(w http.ResponseWriter, _ *http.Request, err error) { c.fail(w, err) }})
+		return serve.To(c.caller, c.serve())
+	}, serve.Options{
+		Log: d.conf.Log, Now: d.conf.Now, Fail: func(w http.ResponseWriter, _ *http.Request, err error) { c.fail(w, err) },
+		Refusals: serve.Refusals{Door: "keyvault", Add: d.conf.Events, Say: func(err error) string { return c.explain(err).Error() }},
+	})
 }
 
 // serve answers the request of a call.

@@ -30,6 +30,7 @@ type call struct {
 	resource resource.Other
 	is       settings
 	tenant   directory.TenantID // of the registry
+	who      serve.Caller       // once that is known
 }
 
 // settings are the properties of a registry that have a meaning here.
@@ -100,6 +101,7 @@ func (c *call) caller(raw string) (serve.Caller, token.Claims, error) {
 		tokens.Audiences = append(tokens.Audiences[:len(ownAudiences):len(ownAudiences)], armAudiences...)
 	}
 	who, claims, err := tokens.Verify(c.r.Context(), raw, c.est, c.now)
+	c.who = who
 	if err == nil && claims.Tenant != c.tenant {
 		return serve.Caller{}, token.Claims{}, unauthorized(serve.ErrOtherTenant)
 	}

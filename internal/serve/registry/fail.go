@@ -51,6 +51,21 @@ func nobody(err error) error {
 	return err
 }
 
+// says is why an error is answered. Registries say the same to everybody, in words from
+// which nobody learns what to do; there is nothing about a registry that is hidden from
+// who has a token for it.
+func says(err error) string {
+	f, ok := errors.AsType[*failure](err)
+	switch {
+	case !ok:
+		_, code, message := serve.Status(err)
+		return code + ": " + message
+	case f.err != nil:
+		return f.code + ": " + f.err.Error()
+	}
+	return f.Error()
+}
+
 // envelope is the shape of every error.
 type envelope struct {
 	Errors []one `json:"errors"`

@@ -67,8 +67,7 @@ func (c *call) exchange() error {
 		return err
 	}
 	if !c.anything(who.ID) {
-		c.event(who, "refused", "no role at "+c.server())
-		return unauthorized(errors.New("the caller has no role at the registry"))
+		return unauthorized(errors.New("no role at " + c.server()))
 	}
 	now := c.now.Truncate(time.Second)
 	raw, err := c.d.conf.Sign(c.r.Context(), token.RegistryClaims{
@@ -78,7 +77,7 @@ func (c *call) exchange() error {
 	if err != nil {
 		return err
 	}
-	c.event(who, "issued", "refresh token of "+c.server())
+	c.issued(who, "refresh token of "+c.server())
 	return serve.JSON(c.w, http.StatusOK, struct {
 		Token string `json:"refresh_token"`
 	}{raw})
@@ -101,8 +100,7 @@ func (c *call) token() error {
 	}
 	has, lacks := c.granted(who.ID, asked)
 	if len(asked) > 0 && len(has) == 0 {
-		c.event(who, "refused", "nothing of "+strings.Join(v["scope"], " ")+" at "+c.server())
-		return unauthorized(nil, lacks...)
+		return unauthorized(errors.New("nothing of "+strings.Join(v["scope"], " ")+" at "+c.server()), lacks...)
 	}
 	now := c.now.Truncate(time.Second)
 	raw, err := c.d.conf.Sign(c.r.Context(), token.RegistryClaims{
@@ -112,7 +110,7 @@ func (c *call) token() error {
 	if err != nil {
 		return err
 	}
-	c.event(who, "issued", "token for "+strings.Join(v["scope"], " ")+" at "+c.server())
+	c.issued(who, "token for "+strings.Join(v["scope"], " ")+" at "+c.server())
 	return serve.JSON(c.w, http.StatusOK, struct {
 		Token   string `json:"access_token"`
 		Seconds int    `json:"expires_in"`
@@ -160,10 +158,13 @@ func (c *call) holder(raw string) (serve.Caller, error) {
 		from.IDType = "app" // it signed in by itself
 	}
 	who, err := serve.StillStands(c.r.Context(), c.est, from, c.d.conf.Live)
+	if c.who = who; err != nil {
+		c.who = serve.Caller{ID: claims.ObjectID} // it is sure whose token that was
+	}
 	return who, nobody(err)
 }
 
-func (c *call) event(who serve.Caller, effect, reason string) {
-	c.d.conf.Events(serve.Event{At: c.now, Door: "registry", ID: who.ID, User: who.Name, Effect: effect, Reason: serve.Printable(reason, 300),
+func (c *call) issued(who serve.Caller, what string) {
+	c.d.conf.Events(serve.Event{At: c.now, Door: "registry", ID: who.ID, User: who.Name, Effect: "issued", Reason: serve.Printable(what, 300),
 		Groups: len(who.Groups), Revision: c.est.Revision(), Took: c.d.conf.Now().Sub(c.now)})
 }

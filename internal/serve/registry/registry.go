@@ -114,8 +114,12 @@ func (d *Door) handle(name, path string) http.Handler {
 	return serve.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		c.w, c.r = w, r
 		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-		return c.serve()
-	}, serve.Options{Log: d.conf.Log, Now: d.conf.Now, Fail: func(w http.ResponseWriter, _ *http.Request, err error) { c.fail(w, err) }})
+		err := c.serve()
+		return serve.To(c.who, err)
+	}, serve.Options{
+		Log: d.conf.Log, Now: d.conf.Now, Fail: func(w http.ResponseWriter, _ *http.Request, err error) { c.fail(w, err) },
+		Refusals: serve.Refusals{Door: "registry", Add: d.conf.Events, Say: says},
+	})
 }
 
 // serve answers the request of a call.

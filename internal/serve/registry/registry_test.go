@@ -544,23 +544,46 @@ func TestRegistriesBelowAPath(t *testing.T) {
 	}
 }
 
-// What is given out, and what is not, is in the trace, without a token.
-func TestTheTrace(t *testing.T) {
+// What is given out, and what is not, is in the trace once, without a token.
+func TestTheTrace(t *testing.T) { // ZA-07
 	t.Parallel()
 	h := newHouse(t)
 	raw := h.refresh("one", servetest.Identity)
 	h.token("one", raw, "repository:hello:pull")
-	h.token("one", raw, "repository:hello:push")
-	h.exchange("two", h.entra(h.access, servetest.Identity, arm))
+	refused := []reply{
+		h.token("one", raw, "repository:hello:push"),
+		h.exchange("two", h.entra(h.access, servetest.Identity, arm)),
+		h.exchange("one", h.entra(h.foreign, servetest.Identity, arm)),
+		h.do("one", httptest.NewRequest(http.MethodGet, "/v2/", nil)),
+		h.do("one", httptest.NewRequest(http.MethodGet, "/nothing?secret=x", nil)),
+		h.do("three", httptest.NewRequest(http.MethodGet, "/v2/", nil)),
+	}
+	h.dead = true
+	refused = append(refused, h.token("one", raw, "repository:hello:pull"))
+	who := map[bool]string{true: "its own", false: "nobody's"}
 	var got []string
 	for _, e := range h.events {
-		if e.Door != "registry" || e.ID != servetest.Identity {
+		if e.Door != "registry" || strings.Contains(e.Asked+e.Reason, "secret") || strings.Contains(e.Asked+e.Reason, raw) {
 			t.Errorf("an event is %+v", e)
 		}
-		got = append(got, e.Effect+" "+e.Reason)
+		got = append(got, who[e.ID == servetest.Identity]+" "+e.Effect+" "+e.Reason)
+		if e.Effect != serve.Refused {
+			continue
+		}
+		if len(refused) == 0 || e.TraceID != refused[0].header.Get("X-Request-Id") {
+			t.Fatalf("an event has the id %s, which no answer has", e.TraceID)
+		}
+		refused = refused[1:]
 	}
-	want := []string{"issued refresh token of one.azurecr.io", "issued token for repository:hello:pull at one.azurecr.io", "refused nothing of repository:hello:push at one.azurecr.io", "refused no role at two.azurecr.io"}
-	if !slices.Equal(got, want) {
-		t.Errorf("the trace is %q", got)
+	want := []string{
+		"its own issued refresh token of one.azurecr.io", "its own issued token for repository:hello:pull at one.azurecr.io",
+		"its own refused UNAUTHORIZED: nothing of repository:hello:push at one.azurecr.io", "its own refused UNAUTHORIZED: no role at two.azurecr.io",
+		"nobody's refused UNAUTHORIZED: InvalidAuthenticationToken: The access token is not accepted.: the account is of another tenant",
+		"nobody's refused UNAUTHORIZED: authentication required, visit https://aka.ms/acr/authorization for more information.",
+		"nobody's refused NOT_FOUND: There is nothing here.", "nobody's refused NAME_UNKNOWN: There is no registry 'three' here.",
+		"its own refused UNAUTHORIZED: InvalidAuthenticationToken: The access token is not accepted.: the sign-in that the token came from was ended",
+	}
+	if !slices.Equal(got, want) || len(refused) != 0 {
+		t.Errorf("the trace is %s", strings.Join(got, "\n"))
 	}
 }

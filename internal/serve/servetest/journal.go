@@ -4,8 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
 )
 
 // A Journal keeps the lines of a log, for tests that count them.
@@ -56,4 +60,19 @@ func (j *Journal) Refused(t testing.TB, law, key, value string) map[string]strin
 		return nil
 	}
 	return found[0].attrs
+}
+
+// RefusedEvent checks that just one event of a trace tells of a refusal, by the request
+// id that its answer carries, and to whom, and returns it.
+func RefusedEvent(t testing.TB, trace *serve.Trace, law, id string, who principal.ID) serve.Event {
+	t.Helper()
+	found := trace.Recent(1000, func(e serve.Event) bool { return e.TraceID == id })
+	if id == "" || len(found) != 1 {
+		t.Errorf("%s: %d events of the trace have the request %q, want one: %+v", law, len(found), id, found)
+		return serve.Event{}
+	}
+	if e := found[0]; e.Effect != serve.Refused || e.ID != who || e.Reason == "" || e.Asked == "" || strings.Contains(e.Asked, "?") {
+		t.Errorf("%s: the trace says %+v, want that %s was refused, what and why", law, e, who)
+	}
+	return found[0]
 }

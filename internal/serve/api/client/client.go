@@ -113,25 +113,34 @@ func (c *Client) WhatCan(ctx context.Context, q wire.Question) (out wire.Portfol
 // Trace returns the latest events of a user (an object id or name; "" for all) on
 // a cluster (a scope; "" for all), oldest first. limit 0 is the house's choice.
 func (c *Client) Trace(ctx context.Context, user, cluster string, limit int) ([]wire.Event, error) {
+	return c.Events(ctx, WhichEvents{User: user, Cluster: cluster, Limit: limit})
+}
+
+// WhichEvents are the events that are asked for. The zero WhichEvents are all.
+type WhichEvents struct {
+	User    string // an object id or a name
+	Cluster string // a scope
+	Request string // a trace, request or correlation id of an answer
+	Refused bool   // those of refusals alone
+	Limit   int    // at most so many; 0 is the house's choice
+}
+
+// Events returns the latest events, oldest first.
+func (c *Client) Events(ctx context.Context, which WhichEvents) ([]wire.Event, error) {
 	q := url.Values{}
-	for name, value := range map[string]string{"user": user, "cluster": cluster} {
+	for name, value := range map[string]string{"user": which.User, "cluster": which.Cluster, "request": which.Request} {
 		if value != "" {
 			q.Set(name, value)
 		}
 	}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
+	if which.Refused {
+		q.Set("refused", "true")
+	}
+	if which.Limit > 0 {
+		q.Set("limit", strconv.Itoa(which.Limit))
 	}
 	var out wire.Trace
 	err := c.do(ctx, http.MethodGet, wire.PathTrace, q, nil, &out)
-	return out.Events, err
-}
-
-// TraceOf returns the events of one answer of the token service, by its trace or
-// correlation id.
-func (c *Client) TraceOf(ctx context.Context, request string) ([]wire.Event, error) {
-	var out wire.Trace
-	err := c.do(ctx, http.MethodGet, wire.PathTrace, url.Values{"request": {request}}, nil, &out)
 	return out.Events, err
 }
 

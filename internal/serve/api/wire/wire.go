@@ -325,6 +325,7 @@ type Event struct {
 	ID       string    `json:"id,omitzero"`
 	User     string    `json:"user,omitzero"`
 	Kube     *Kube     `json:"kube,omitzero"`
+	Asked    string    `json:"asked,omitzero"` // the method, host and path of a request that was refused
 	Effect   string    `json:"effect"`
 	Reason   string    `json:"reason,omitzero"`
 	By       string    `json:"by,omitzero"`
@@ -332,7 +333,8 @@ type Event struct {
 	Revision int64     `json:"revision,omitzero"`
 	Took     int64     `json:"tookNs"` // nanoseconds
 	AuditID  string    `json:"auditId,omitzero"`
-	// TraceID and CorrelationID are what the answer of the token service says.
+	// TraceID and CorrelationID are what the answer says: the trace id of the token
+	// service, the request id of other doors.
 	TraceID       string `json:"traceId,omitzero"`
 	CorrelationID string `json:"correlationId,omitzero"`
 	// Client is the client id that somebody came with; Issuer, Subject and Audience
