@@ -179,6 +179,13 @@ func guestRules(l *look) {
 	})
 }
 
+// everywhere reports whether an operation with stars takes in those that change things of
+// every provider, also of one that is invented later.
+func everywhere(action string) bool {
+	p, err := azurerbac.ParsePattern(action)
+	return err == nil && (p.Match("Microsoft.InventedLater/inventedLater/write") || p.Match("Microsoft.InventedLater/inventedLater/do/action"))
+}
+
 func roleWildcards(l *look) {
 	for role := range l.est.Definitions() {
 		if role.BuiltIn {
@@ -187,7 +194,7 @@ func roleWildcards(l *look) {
 		var stars []string
 		for _, p := range role.Definition.Permissions {
 			for _, a := range slices.Concat(p.Actions, p.DataActions) {
-				if a == "*" || a == "*/write" || a == "*/action" {
+				if everywhere(a) {
 					stars = append(stars, a)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -42,9 +43,9 @@ are eligible for Azure Kubernetes Service RBAC Cluster Admin.`,
 	},
 }
 
-// bindings calls f for each stored binding that Kubernetes did not make itself, with
-// the beginning of a finding about it. What a cluster is that nobody has read is not
-// evaluated.
+// bindings calls f for each stored binding that is not as Kubernetes, or the cluster for
+// its admin groups, made it, with the beginning of a finding about it. What a cluster is
+// that nobody has read is not evaluated.
 func (l *look) bindings(f func(Finding, resource.Cluster, kuberbac.Binding)) {
 	for _, c := range l.shared.clusters {
 		if l.est.KubeUnread(c.Scope) {
@@ -52,7 +53,7 @@ func (l *look) bindings(f func(Finding, resource.Cluster, kuberbac.Binding)) {
 			continue
 		}
 		for _, b := range l.shared.bindings[c.Scope] {
-			if b.Namespace == "" && b.Name == estate.AdminBinding || l.shared.isDefault(b) {
+			if l.shared.isDefault(b) && !l.widened(b) || ofAdmins(c, b) {
 				continue
 			}
 			name := fmt.Sprintf("%s %s of %s", "ClusterRoleBinding", b.Name, c.Name)
@@ -115,6 +116,10 @@ func openBindings(l *look) {
 				s.Kind == kuberbac.User && s.Name == "system:anonymous" {
 				f.What = fmt.Sprintf("it gives %s to %s", b.Role, s.Name)
 				f.Fix, f.Evidence = unbind(c, b, at), []decide.Holder{l.bound(b, s)}
+				if l.shared.isDefault(b) {
+					f.What += ", and somebody has added to what Kubernetes lets that role do"
+					f.Fix = l.restore(c, b)
+				}
 				l.wrong(f)
 			}
 		}
@@ -193,11 +198,14 @@ func kubeWildcards(l *look) {
 			return
 		}
 		for at, s := range b.Subjects {
-			if s.Kind == kuberbac.Group && s.Name == kuberbac.Masters {
+			if s.Kind == kuberbac.Group && s.Name == kuberbac.Masters || isAdminBinding(b) && isAdmin(c, s) {
 				continue
 			}
 			f.What = fmt.Sprintf("it gives %s %s everything in the cluster, by %s", strings.ToLower(string(s.Kind)), l.subjectName(s), b.Role)
 			f.Fix, f.Evidence = unbind(c, b, at), []decide.Holder{l.bound(b, s)}
+			if l.shared.isDefault(b) {
+				f.Fix = l.restore(c, b)
+			}
 			l.wrong(f)
 		}
 	})
@@ -223,7 +231,56 @@ func (s *shared) isDefault(b kuberbac.Binding) bool {
 	return ok && b.Role == d.Role && b.RoleIsCluster == d.RoleIsCluster && slices.Equal(b.Subjects, d.Subjects)
 }
 
+// widened reports whether the role of a binding that Kubernetes makes lets do more than
+// Kubernetes makes it let. It puts back what is taken out of such a role, and leaves
+// what is added to it.
+func (l *look) widened(b kuberbac.Binding) bool {
+	rules := l.est.KubeRules(b.Cluster, b.Role)
+	if rules == nil {
+		return false
+	}
+	same, _ := kuberbac.Covers(l.shared.defaultRoles[b.Role].Rules, rules.All())
+	return !same
+}
+
+// restore is the fix that makes the role of a binding again what Kubernetes makes it.
+func (l *look) restore(c resource.Cluster, b kuberbac.Binding) Fix {
+	role := l.shared.defaultRoles[b.Role]
+	role.Cluster = c.Scope
+	rules, err := record.Marshal(role.Rules)
+	if err != nil {
+		return Fix{}
+	}
+	patch := `{"aggregationRule":null,"rules":` + string(rules) + "}"
+	return Fix{Commands: []string{words("kubectl", "--context", c.Name, "patch", "clusterrole", role.Name, "--type", "merge", "-p", patch)}, Ops: []estate.Op{{Put: role}}}
+}
+
+// ofAdmins reports whether a binding is that of a cluster's admin groups, and of nobody
+// else.
+func ofAdmins(c resource.Cluster, b kuberbac.Binding) bool {
+	return isAdminBinding(b) && !slices.ContainsFunc(b.Subjects, func(s kuberbac.Subject) bool { return !isAdmin(c, s) })
+}
+
+func isAdminBinding(b kuberbac.Binding) bool {
+	return b.Namespace == "" && b.Name == estate.AdminBinding
+}
+
+func isAdmin(c resource.Cluster, s kuberbac.Subject) bool {
+	return s.Kind == kuberbac.Group && slices.ContainsFunc(c.AdminGroups, func(g principal.ID) bool { return g.String() == s.Name })
+}
+
 type kubePlace struct{ namespace, name string }
+
+// defaultRoles are the roles that Kubernetes makes in every new cluster, by name.
+func defaultRoles() map[string]kuberbac.Role {
+	all := make(map[string]kuberbac.Role)
+	for r := range kuberbac.Defaults(scope.Scope{}) {
+		if role, ok := r.(kuberbac.Role); ok {
+			all[role.Name] = role
+		}
+	}
+	return all
+}
 
 func defaultBindings() map[kubePlace]kuberbac.Binding {
 	all := make(map[kubePlace]kuberbac.Binding)

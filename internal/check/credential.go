@@ -23,7 +23,7 @@ var credentialRules = []Rule{
 may run pods anywhere in the cluster has the identity.`,
 		look: func(l *look) {
 			l.credentials(func(f Finding, i doctor.Identity, c directory.FederatedCredential) {
-				if a, ok := accountOf(c); ok && strings.Trim(a.Namespace, "*") == "" {
+				if a, ok := accountOf(c); ok && strings.Contains(a.Namespace, "*") && strings.Trim(a.Namespace, "*?") == "" {
 					f.What = fmt.Sprintf("its pattern %s stands for every namespace", c.SubjectPattern)
 					l.takeAway(f, i, c)
 				}
@@ -37,8 +37,12 @@ may run pods anywhere in the cluster has the identity.`,
 those that nobody thought of. Give the workload a service account of its own.`,
 		look: func(l *look) {
 			l.credentials(func(f Finding, i doctor.Identity, c directory.FederatedCredential) {
-				if a, ok := accountOf(c); ok && a.Name == "default" {
+				// A name is a pattern that stands for itself.
+				if a, ok := accountOf(c); ok && directory.SubjectPattern(a.Name).Matches("default") {
 					f.What = fmt.Sprintf("it is for the service account default of namespace %s, as which every pod runs that names none", a.Namespace)
+					if a.Name != "default" {
+						f.What += ": it fits " + a.Name
+					}
 					l.takeAway(f, i, c)
 				}
 			})

@@ -42,8 +42,8 @@ credential who could not give out what the identity has; a subscription of Azure
 		ID: "pod-escalation", Title: "Whoever runs pods can be an identity that may more than he may", Severity: Medium,
 		Source: enterpriseScale + ", Design considerations for operator access, and for workload identities",
 		Explain: `A pod runs as any service account of its namespace, and so as the identity that trusts it. Whoever may
-create pods there, by whichever object, or tokens of service accounts, has what the identity has. That is how it
-is meant for the team that owns the workload: accept it for that team's namespace, and give others no such right.
+create or change pods there, by whichever object, run something in one that is there, or make tokens of service
+accounts, has what the identity has. That is how it is meant for the team that owns the workload: accept it for that team's namespace, and give others no such right.
 Left out are those who administer the cluster.`,
 		look: podEscalation,
 	},
@@ -176,12 +176,38 @@ func (l *look) revoke(all []decide.Holder) Fix {
 	return fix
 }
 
-// makers are what makes pods, or tokens of service accounts.
-var makers = []kuberbac.Attributes{
-	{Resource: "pods"}, {Resource: "replicationcontrollers"}, {Resource: "serviceaccounts", Subresource: "token"},
-	{APIGroup: "apps", Resource: "deployments"}, {APIGroup: "apps", Resource: "daemonsets"}, {APIGroup: "apps", Resource: "statefulsets"}, {APIGroup: "apps", Resource: "replicasets"},
-	{APIGroup: "batch", Resource: "jobs"}, {APIGroup: "batch", Resource: "cronjobs"},
+// A maker is what leads to the token of a service account.
+type maker struct {
+	kuberbac.Attributes
+	// only is set where the other plane was asked already: Azure has one operation for
+	// create, update and patch, and one for every verb of exec.
+	only decide.Plane
 }
+
+// makers are what makes or changes pods, runs something in them, or makes tokens of
+// service accounts.
+var makers = func() (all []maker) {
+	templates := []kuberbac.Attributes{
+		{Resource: "pods"}, {Resource: "replicationcontrollers"},
+		{APIGroup: "apps", Resource: "deployments"}, {APIGroup: "apps", Resource: "daemonsets"}, {APIGroup: "apps", Resource: "statefulsets"}, {APIGroup: "apps", Resource: "replicasets"},
+		{APIGroup: "batch", Resource: "cronjobs"},
+	}
+	add := func(verb string, only decide.Plane, list ...kuberbac.Attributes) {
+		for _, a := range list {
+			a.Verb = verb
+			all = append(all, maker{a, only})
+		}
+	}
+	exec, ephemeral := kuberbac.Attributes{Resource: "pods", Subresource: "exec"}, kuberbac.Attributes{Resource: "pods", Subresource: "ephemeralcontainers"}
+	add("create", decide.Both, templates...)
+	add("create", decide.Both, kuberbac.Attributes{APIGroup: "batch", Resource: "jobs"}, kuberbac.Attributes{Resource: "serviceaccounts", Subresource: "token"}, exec)
+	add("patch", decide.Both, ephemeral)
+	add("update", decide.Kubernetes, ephemeral)
+	add("get", decide.Kubernetes, exec) // over a websocket, before Kubernetes 1.35
+	add("update", decide.Kubernetes, templates...)
+	add("patch", decide.Kubernetes, templates...)
+	return all
+}()
 
 // A way is how pods of a namespace come to be an identity.
 type way struct {
@@ -226,8 +252,8 @@ func podEscalation(l *look) {
 	}
 }
 
-// runners are those who may make pods of a namespace, or tokens of its service
-// accounts, and do not administer the cluster, in the order of makers.
+// runners are those who come to tokens of the service accounts of a namespace and do
+// not administer the cluster, in the order of makers.
 func (l *look) runners(c resource.Cluster, namespace string) []decide.Holder {
 	at := reach{c.Scope, namespace}
 	if known, ok := l.shared.runners[at]; ok {
@@ -235,9 +261,9 @@ func (l *look) runners(c resource.Cluster, namespace string) []decide.Holder {
 	}
 	var all []decide.Holder
 	seen := make(map[holderID]bool)
-	for _, a := range makers {
-		a.Verb, a.Namespace = "create", namespace
-		for _, h := range decide.WhoCan(l.est, decide.Request{Scope: c.Scope, Kube: a, Now: l.Now}) {
+	for _, m := range makers {
+		m.Namespace = namespace
+		for _, h := range decide.WhoCan(l.est, decide.Request{Scope: c.Scope, Kube: m.Attributes, Only: m.only, Now: l.Now}) {
 			key := holderID{h.Principal.ID, h.Subject}
 			if seen[key] {
 				continue
@@ -315,7 +341,11 @@ func (l *look) entitled(c resource.Cluster, i doctor.Identity) []string {
 	use := kuberbac.Attributes{Verb: inject.UseIdentityVerb, APIGroup: inject.UseIdentityGroup, Resource: i.Client.String()}
 	for _, h := range l.who(decide.Request{Scope: c.Scope, Kube: use, Only: decide.Kubernetes, Now: l.Now}) {
 		rest, one := strings.CutPrefix(h.Subject.Name, kuberbac.AllServiceAccounts+":")
-		switch s := h.Subject; {
+		s := h.Subject
+		if account, ok := kuberbac.ServiceAccountOf(s.Name); ok && s.Kind == kuberbac.User {
+			s = account // bound by the name that the API server knows it by
+		}
+		switch {
 		case s.Kind == kuberbac.ServiceAccount:
 			all = append(all, s.Namespace)
 		case s.Kind == kuberbac.Group && one:

@@ -238,6 +238,7 @@ scope: /subscriptions/50000000-0000-4000-8000-000000000001/resourceGroups/rg/pro
 		"{kind: ServiceAccount, name: job, namespace: batch}":                                            doctor.Wrong,
 		"{kind: Group, name: 'system:serviceaccounts:batch', apiGroup: rbac.authorization.k8s.io}":       doctor.Wrong,
 		"{kind: ServiceAccount, name: job, namespace: other}":                                            doctor.Right,
+		"{kind: User, name: 'system:serviceaccount:batch:job', apiGroup: rbac.authorization.k8s.io}":     doctor.Wrong,
 		"{kind: Group, name: 'system:serviceaccounts', apiGroup: rbac.authorization.k8s.io}":             doctor.NotEvaluated,
 		"{kind: User, name: ed@corp.example, apiGroup: rbac.authorization.k8s.io}":                       doctor.Right,
 		"{kind: Group, name: b0000000-0000-4000-8000-000000000002, apiGroup: rbac.authorization.k8s.io}": doctor.Right,
@@ -246,6 +247,168 @@ scope: /subscriptions/50000000-0000-4000-8000-000000000001/resourceGroups/rg/pro
 		found := check.Run(facts(t, est, nil, ""), one(t, "pod-escalation"))
 		if got := check.Worst(found); got != want {
 			t.Errorf("bound to %s: %s, want %s:\n%s", subject, got, want, tell(found))
+		}
+	}
+}
+
+// A role by which its holder comes to the token of a pod is found, whatever the verb.
+func TestWhoComesToTheTokenOfAPodIsNamed(t *testing.T) {
+	t.Parallel()
+	const role = `apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: some, namespace: shop, annotations: {gatehouse.io/cluster: aks-1}}
+rules: [RULE]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: some, namespace: shop, annotations: {gatehouse.io/cluster: aks-1}}
+subjects: [{kind: User, name: c2000000-0000-4000-8000-000000000001, apiGroup: rbac.authorization.k8s.io}]
+roleRef: {kind: Role, name: some, apiGroup: rbac.authorization.k8s.io}
+`
+	for rule, want := range map[string]doctor.Verdict{
+		"{verbs: [create], apiGroups: [''], resources: [pods]}":                     doctor.Wrong,
+		"{verbs: [patch], apiGroups: [''], resources: [pods]}":                      doctor.Wrong,
+		"{verbs: [create], apiGroups: [''], resources: [pods/exec]}":                doctor.Wrong,
+		"{verbs: [get], apiGroups: [''], resources: [pods/exec]}":                   doctor.Wrong,
+		"{verbs: [patch], apiGroups: [''], resources: [pods/ephemeralcontainers]}":  doctor.Wrong,
+		"{verbs: [update], apiGroups: [''], resources: [pods/ephemeralcontainers]}": doctor.Wrong,
+		"{verbs: [update], apiGroups: [apps], resources: [deployments]}":            doctor.Wrong,
+		"{verbs: [patch], apiGroups: [apps], resources: [statefulsets]}":            doctor.Wrong,
+		"{verbs: [patch], apiGroups: [batch], resources: [cronjobs]}":               doctor.Wrong,
+		"{verbs: [create], apiGroups: [batch], resources: [jobs]}":                  doctor.Wrong,
+		"{verbs: [create], apiGroups: [''], resources: [serviceaccounts/token]}":    doctor.Wrong,
+		"{verbs: [patch], apiGroups: [batch], resources: [jobs]}":                   doctor.Right, // their template stays
+		"{verbs: [get, list, delete], apiGroups: ['', apps], resources: ['*']}":     doctor.Wrong, // get of pods/exec
+		"{verbs: [get, list], apiGroups: ['', apps], resources: [pods, pods/log]}":  doctor.Right,
+		"{verbs: [patch], apiGroups: [apps], resources: [deployments/scale]}":       doctor.Right,
+	} {
+		est := with(t, base(t), []byte(strings.Replace(role, "RULE", rule, 1)))
+		found := check.Run(facts(t, est, nil, ""), one(t, "pod-escalation"))
+		if got := check.Worst(found); got != want {
+			t.Errorf("%s: %s, want %s:\n%s", rule, got, want, tell(found))
+		}
+	}
+	est := with(t, base(t), []byte(`kind: RoleDefinition
+id: e0000000-0000-4000-8000-000000000001
+roleName: Exec
+assignableScopes: [/subscriptions/50000000-0000-4000-8000-000000000001]
+permissions: [{dataActions: [Microsoft.ContainerService/managedClusters/pods/exec/action]}]
+---
+kind: RoleAssignment
+principal: penny@corp.example
+role: Exec
+scope: /subscriptions/50000000-0000-4000-8000-000000000001
+`))
+	if found := check.Run(facts(t, est, nil, ""), one(t, "pod-escalation")); check.Worst(found) != doctor.Wrong {
+		t.Errorf("a role of Azure for exec alone is not found:\n%s", tell(found))
+	}
+}
+
+// A binding that Kubernetes makes, or the one of the admin groups, is left out as long
+// as it is what it is made as, and not by its name (KR-15).
+func TestBindingsAreNotLeftOutByTheirName(t *testing.T) {
+	t.Parallel()
+	const basic = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: "system:public-info-viewer", annotations: {gatehouse.io/cluster: aks-1}}
+subjects:
+- {kind: Group, name: "system:authenticated", apiGroup: rbac.authorization.k8s.io}
+- {kind: Group, name: "system:unauthenticated", apiGroup: rbac.authorization.k8s.io}
+roleRef: {kind: ClusterRole, name: "system:public-info-viewer", apiGroup: rbac.authorization.k8s.io}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "system:public-info-viewer", annotations: {gatehouse.io/cluster: aks-1}}
+rules: [RULES]
+`
+	const aggregates = `---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: extra, labels: {to: everybody}, annotations: {gatehouse.io/cluster: aks-1}}
+rules: [{verbs: [get], apiGroups: [''], resources: [secrets]}]
+`
+	const admins = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: aks-cluster-admin-binding-aad, annotations: {gatehouse.io/cluster: aks-1}}
+subjects:
+- {kind: Group, name: b0000000-0000-4000-8000-000000000001, apiGroup: rbac.authorization.k8s.io}
+MORE
+roleRef: {kind: ClusterRole, name: cluster-admin, apiGroup: rbac.authorization.k8s.io}
+`
+	rules := func(text string) string { return strings.Replace(basic, "[RULES]", text, 1) }
+	more := func(subject string) string { return strings.Replace(admins, "MORE", subject, 1) }
+	for _, tt := range []struct {
+		law, text, rule string
+		want            int // findings
+	}{
+		{"a role as Kubernetes makes it", rules("[{verbs: [get], nonResourceURLs: [/healthz, /livez, /readyz, /version, /version/]}]"), "open-binding", 0},
+		{"a role of which something was taken", rules("[{verbs: [get], nonResourceURLs: [/version]}]"), "open-binding", 0},
+		{"a role to which something was added", rules("[{verbs: [get], nonResourceURLs: [/version]}, {verbs: [get], apiGroups: [''], resources: [secrets]}]"), "open-binding", 2},
+		{"a role that takes on others", strings.Replace(rules("[]"), "rules: []", "aggregationRule: {clusterRoleSelectors: [{matchLabels: {to: everybody}}]}", 1) + aggregates, "open-binding", 2},
+		{"a role of stars", rules("[{verbs: ['*'], apiGroups: ['*'], resources: ['*']}]"), "kube-wildcard", 2},
+		{"the binding of the admin groups", more(""), "kube-wildcard", 0},
+		{"somebody else in the binding of the admin groups", more("- {kind: User, name: penny@corp.example, apiGroup: rbac.authorization.k8s.io}"), "kube-wildcard", 1},
+		{"everybody in the binding of the admin groups", more("- {kind: Group, name: 'system:authenticated', apiGroup: rbac.authorization.k8s.io}"), "open-binding", 1},
+		{"a group that is no admin group of this cluster", more("- {kind: Group, name: b0000000-0000-4000-8000-000000000002, apiGroup: rbac.authorization.k8s.io}"), "kube-wildcard", 1},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			f, rule := facts(t, with(t, base(t), []byte(tt.text)), nil, ""), one(t, tt.rule)
+			found := check.Run(f, rule)
+			if len(found) != tt.want {
+				t.Errorf("%d findings, want %d:\n%s", len(found), tt.want, tell(found))
+			}
+			for _, x := range found {
+				if x.Fix.Ops == nil {
+					t.Errorf("nothing mends %s", x.Name)
+				}
+				mend(t, rule, f, x)
+			}
+		})
+	}
+}
+
+// What says the same as a broken rule in other letters is found as well.
+func TestOtherSpellingsOfWhatIsBroad(t *testing.T) {
+	t.Parallel()
+	const pattern = `kind: Tenant
+id: 7e000000-0000-4000-8000-000000000001
+domains: [corp.example]
+allowSubjectPatterns: true
+---
+kind: FederatedCredential
+owner: d1000000-0000-4000-8000-000000000004
+name: all
+issuer: https://oidc.example/t/aks-1/
+subjectPattern: 'system:serviceaccount:PATTERN'
+audiences: [api://AzureADTokenExchange]
+`
+	const role = `kind: RoleDefinition
+id: e0000000-0000-4000-8000-000000000001
+roleName: Broad
+assignableScopes: [/subscriptions/50000000-0000-4000-8000-000000000001]
+permissions: [{actions: ['PATTERN'], dataActions: []}]
+`
+	for _, tt := range []struct {
+		text, with, rule string
+		want             doctor.Verdict
+	}{
+		{pattern, "?*:web", "credential-pattern", doctor.Wrong},
+		{pattern, "*?:web", "credential-pattern", doctor.Wrong},
+		{pattern, "team-*:web", "credential-pattern", doctor.Right},
+		{pattern, "shop:*", "credential-default-account", doctor.Wrong},
+		{pattern, "shop:d?fault", "credential-default-account", doctor.Wrong},
+		{pattern, "shop:web-*", "credential-default-account", doctor.Right},
+		{role, "Microsoft.*", "role-wildcard", doctor.Wrong},
+		{role, "*write", "role-wildcard", doctor.Wrong},
+		{role, "Microsoft.*/action", "role-wildcard", doctor.Wrong},
+		{role, "Microsoft.*/read", "role-wildcard", doctor.Right},
+		{role, "Microsoft.Network/*", "role-wildcard", doctor.Right},
+	} {
+		est := with(t, base(t), []byte(strings.Replace(tt.text, "PATTERN", tt.with, 1)))
+		found := check.Run(facts(t, est, nil, ""), one(t, tt.rule))
+		if got := check.Worst(found); got != tt.want {
+			t.Errorf("%s of %s: %s, want %s:\n%s", tt.rule, tt.with, got, tt.want, tell(found))
 		}
 	}
 }

@@ -30,6 +30,8 @@ type shared struct {
 	above    map[scope.Scope]map[scope.Scope]bool
 	powers   map[*estate.Grant]string
 	planes   map[principal.ID][]resource.Cluster // by the identity of their control plane
+
+	defaultRoles map[string]kuberbac.Role
 }
 
 func newShared(f Facts) *shared {
@@ -38,6 +40,7 @@ func newShared(f Facts) *shared {
 		bindings: make(map[scope.Scope][]kuberbac.Binding), defaults: defaultBindings(), issuers: make(map[string]scope.Scope),
 		named: make(map[string][]estate.Principal), broad: make(map[azurerbac.DefinitionID]bool),
 		trusting: make(map[string][]directory.ManagedIdentity), holders: make(map[question][]decide.Holder), above: make(map[scope.Scope]map[scope.Scope]bool), powers: make(map[*estate.Grant]string), runners: make(map[reach][]decide.Holder), planes: make(map[principal.ID][]resource.Cluster),
+		defaultRoles: defaultRoles(),
 	}
 	for _, list := range est.AssignmentsBelow(scope.Root) {
 		s.assigned = append(s.assigned, list...)
