@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"internal/decide", "internal/manifest", "internal/inject", "internal/alert"},
 	{"internal/doctor"},
 	{"internal/podid/migrate", "internal/check"},
-	{"internal/manifest/corpus", "internal/store", "internal/sample"},
+	{"internal/manifest/corpus", "internal/store", "internal/sample", "internal/loopback"},
 	{"internal/store/storetest", "internal/store/etcd", "internal/keys", "internal/issue", "internal/trust", "internal/cluster", "internal/safe"},
 	{"internal/serve", "internal/serve/api/wire"},
 	{"internal/serve/servetest", "internal/serve/rehearse", "internal/serve/imds", "internal/csi/csitest"},

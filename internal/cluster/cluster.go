@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/loopback"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -100,6 +101,7 @@ type Cluster struct {
 	files   layout
 	memory  Memory
 	lock    *os.File
+	port    *loopback.Port // nil unless this start chose it
 	certs   *certificates
 	certsMu sync.Mutex // guards what certs holds, and the files of certificates
 
@@ -177,7 +179,7 @@ func (c *Cluster) prepare() error {
 	if c.lock, err = lockDir(c.files.dir); err != nil {
 		return err
 	}
-	if c.memory, err = c.files.settle(c.conf); err != nil {
+	if c.memory, c.port, err = c.files.settle(c.conf); err != nil {
 		return err
 	}
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager"} {
@@ -222,6 +224,7 @@ func (c *Cluster) watch() {
 	manager, _ := c.current()
 	manager.stop(grace)
 	c.apiServer.stop(grace)
+	c.port.Close()
 	c.lock.Close()
 	close(c.done)
 }
@@ -279,6 +282,7 @@ func (c *Cluster) failure(p *process) error {
 func (c *Cluster) kill() {
 	c.manager.stop(0)
 	c.apiServer.stop(0)
+	c.port.Close()
 	if c.lock != nil {
 		c.lock.Close()
 	}

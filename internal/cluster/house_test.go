@@ -18,6 +18,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
+	"github.com/gatehouse-io/gatehouse/internal/loopback"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
@@ -60,20 +61,20 @@ func etcd(t *testing.T, dir string) string {
 	t.Cleanup(e.Close)
 	select {
 	case <-e.Server.ReadyNotify():
-	case <-time.After(30 * time.Second):
-		t.Fatal("etcd is not ready after 30 s")
+	case <-time.After(patience):
+		t.Fatal("etcd is not ready in time")
 	}
 	return local.String()
 }
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := loopback.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Cleanup(func() { p.Close() })
+	return p.Addr()
 }
 
 // A review is a TokenReview or SubjectAccessReview as it came over the wire.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+
+	"github.com/gatehouse-io/gatehouse/internal/loopback"
 )
 
 // A layout is the data directory of one cluster. Everything about the cluster
@@ -84,19 +86,20 @@ func Remember(dir string) (Memory, error) {
 	return m, nil
 }
 
-// settle returns what the cluster is to remember, and writes it when it is new.
-func (l layout) settle(conf Config) (Memory, error) {
+// settle returns what the cluster is to remember, and writes it when it is new. A
+// port that it chose is held until it is closed.
+func (l layout) settle(conf Config) (_ Memory, port *loopback.Port, err error) {
 	was, err := Remember(l.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		was = Memory{Version: memoryVersion, Scope: conf.Scope.String(), UID: conf.UID, Port: conf.Port}
 	case err != nil:
-		return Memory{}, err
+		return Memory{}, nil, err
 	case was.Scope != conf.Scope.String():
 		// Two clusters in one directory would share keys and an etcd prefix.
-		return Memory{}, fmt.Errorf("%s holds the cluster %s, not %s", l.dir, was.Scope, conf.Scope)
+		return Memory{}, nil, fmt.Errorf("%s holds the cluster %s, not %s", l.dir, was.Scope, conf.Scope)
 	case was.UID != "" && conf.UID != "" && was.UID != conf.UID:
-		return Memory{}, fmt.Errorf("%s holds an earlier cluster %s, which was deleted: %s, not %s", l.dir, conf.Scope, was.UID, conf.UID)
+		return Memory{}, nil, fmt.Errorf("%s holds an earlier cluster %s, which was deleted: %s, not %s", l.dir, conf.Scope, was.UID, conf.UID)
 	case conf.Port != 0:
 		was.Port = conf.Port
 	}
@@ -104,25 +107,16 @@ func (l layout) settle(conf Config) (Memory, error) {
 		was.UID = conf.UID
 	}
 	if was.Port == 0 {
-		if was.Port, err = freePort(); err != nil {
-			return Memory{}, err
+		if port, err = loopback.Take(); err != nil {
+			return Memory{}, nil, err
 		}
+		was.Port = port.Number
 	}
 	data, err := json.Marshal(was)
 	if err != nil {
-		return Memory{}, err
+		return Memory{}, port, err
 	}
-	return was, write(filepath.Join(l.dir, "cluster.json"), append(data, '\n'))
-}
-
-// freePort asks the kernel for a port that nobody listens on now.
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	return was, port, write(filepath.Join(l.dir, "cluster.json"), append(data, '\n'))
 }
 
 // portFree says in words what would otherwise be the last line of a long log.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,18 +15,19 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/gatehouse-io/gatehouse/internal/house"
+	"github.com/gatehouse-io/gatehouse/internal/loopback"
 	"github.com/gatehouse-io/gatehouse/internal/sample"
 )
 
-// free returns an address of loopback that was free a moment ago.
+// free returns an address of loopback that nobody takes while the test runs.
 func free(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := loopback.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Cleanup(func() { p.Close() })
+	return p.Addr()
 }
 
 func config(t *testing.T, dir string) house.Config {
@@ -49,7 +49,7 @@ func client(t *testing.T, dir house.Dir) *http.Client {
 	if !pool.AppendCertsFromPEM(ca) {
 		t.Fatal("no certificate in ca.crt")
 	}
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
 }
 
 func operatorToken(t *testing.T, dir house.Dir) (op house.Operator, token string) {

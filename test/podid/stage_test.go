@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/gatehouse-io/gatehouse/internal/loopback"
 	"github.com/gatehouse-io/gatehouse/internal/podid"
 	"github.com/gatehouse-io/gatehouse/test/plane"
 )
@@ -67,12 +67,12 @@ func (s *stage) in(t *testing.T) *stage {
 
 func free(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := loopback.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Cleanup(func() { p.Close() })
+	return p.Addr()
 }
 
 // A controller is a process of gatehouse mic.

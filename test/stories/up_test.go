@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-io/gatehouse/internal/loopback"
 )
 
 // An up is one `gatehouse up`, which can be started again and again.
@@ -23,17 +24,18 @@ type up struct {
 	cmd             *exec.Cmd
 	done            chan error
 	log             bytes.Buffer
+	ports           []*loopback.Port // held until the tests end
 }
 
 func newUp(dir string) (*up, error) {
 	u := &up{dir: dir}
 	for _, addr := range []*string{&u.listen, &u.webhook} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := loopback.Take()
 		if err != nil {
 			return nil, err
 		}
-		defer ln.Close() // both are taken until both are known
-		*addr = ln.Addr().String()
+		u.ports = append(u.ports, port)
+		*addr = port.Addr()
 	}
 	return u, nil
 }

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/gatehouse-io/gatehouse/internal/control/selfcert"
+	"github.com/gatehouse-io/gatehouse/internal/loopback"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
 	"github.com/gatehouse-io/gatehouse/test/plane"
 )
@@ -40,12 +41,12 @@ type replica struct {
 
 func free(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := loopback.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Cleanup(func() { p.Close() })
+	return p.Addr()
 }
 
 func (p *stage) replica(more ...string) *replica {
