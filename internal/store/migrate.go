@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -26,7 +27,7 @@ const migrationPage = 50
 // runs nobody can open the store for other purposes.
 func (s *Store) migrate(ctx context.Context, table []Migration) error {
 	for {
-		m, rev, _, err := s.readMeta(ctx)
+		m, rev, newest, err := s.readMeta(ctx)
 		if err != nil {
 			return err
 		}
@@ -37,7 +38,7 @@ func (s *Store) migrate(ctx context.Context, table []Migration) error {
 		if err != nil {
 			return err
 		}
-		if err := s.migratePage(ctx, step, m, rev); err != nil {
+		if err := s.migratePage(ctx, step, m, rev, newest); err != nil && !errors.Is(err, ErrCompacted) {
 			return fmt.Errorf("upgrade from schema %d: %w", m.Schema, err)
 		}
 	}
@@ -54,12 +55,12 @@ func migrationFrom(table []Migration, from int) (Migration, error) {
 
 // migratePage does the next transaction of an upgrade. If another replica did it
 // first, it does nothing.
-func (s *Store) migratePage(ctx context.Context, step Migration, m meta, rev int64) error {
+func (s *Store) migratePage(ctx context.Context, step Migration, m meta, rev, newest int64) error {
 	if !m.Upgrading { // announce it first: from here on everybody else stays out
 		m.Upgrading, m.After = true, ""
 		return s.writeMeta(ctx, m, rev, nil, nil)
 	}
-	conds, writes, after, err := s.rewrites(ctx, step, m.After)
+	conds, writes, after, err := s.rewrites(ctx, step, m.After, newest)
 	if err != nil {
 		return err
 	}
@@ -72,10 +73,11 @@ func (s *Store) migratePage(ctx context.Context, step Migration, m meta, rev int
 }
 
 // rewrites returns the next items' new forms, and the last of their keys; "" if
-// there are no more.
-func (s *Store) rewrites(ctx context.Context, step Migration, after string) (conds []Cond, writes []Write, last string, err error) {
+// there are no more. The items are as they were when it was read how far the upgrade
+// came: another replica may have rewritten them since.
+func (s *Store) rewrites(ctx context.Context, step Migration, after string, rev int64) (conds []Cond, writes []Write, last string, err error) {
 	for _, prefix := range []string{estatePrefix, privatePrefix} {
-		page, err := s.kv.Range(ctx, prefix, after, migrationPage, 0)
+		page, err := s.kv.Range(ctx, prefix, after, migrationPage, rev)
 		if err != nil {
 			return nil, nil, "", err
 		}

@@ -137,6 +137,40 @@ func TestTwoReplicasUpgradeTogether(t *testing.T) { // ST-23
 	checkMigrated(t, open(t, kv))
 }
 
+// overtaken has another replica upgrade the store before it reads what is to be
+// rewritten.
+type overtaken struct {
+	*store.Memory
+	once sync.Once
+	by   func()
+}
+
+func (o *overtaken) Range(ctx context.Context, prefix, after string, limit int, rev int64) (store.Page, error) {
+	o.once.Do(o.by)
+	return o.Memory.Range(ctx, prefix, after, limit, rev)
+}
+
+func TestAReplicaThatIsOvertakenInAnUpgradeLeavesItToTheOther(t *testing.T) { // ST-23
+	t.Parallel()
+	kv := oldStore(t)
+	cfg := store.Config{KV: kv, Sealer: newKey(t, 7), Migrations: []store.Migration{zeroToOne}}
+	upgrade := func() {
+		s, err := store.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	late := cfg
+	late.KV = &overtaken{Memory: kv, by: upgrade}
+	s, err := store.Open(t.Context(), late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	checkMigrated(t, s)
+}
+
 func TestWithoutAWayUpAnOlderStoreIsRefused(t *testing.T) { // WH-18
 	t.Parallel()
 	kv := oldStore(t)
