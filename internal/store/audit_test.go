@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,14 +208,16 @@ func FuzzRecordKey(f *testing.F) {
 
 func TestTheAuditLogIsReadBackwards(t *testing.T) {
 	t.Parallel()
-	now := noon
-	s := open(t, new(store.Memory), func(c *store.Config) { c.Now, c.MaxAge = func() time.Time { return now }, time.Hour })
+	var ahead atomic.Int64
+	s := open(t, new(store.Memory), func(c *store.Config) {
+		c.Now, c.MaxAge = func() time.Time { return noon.Add(time.Duration(ahead.Load())) }, time.Hour
+	})
 	if got, err := s.AuditUntil(t.Context(), noon); got != 0 || err != nil {
 		t.Errorf("the last of none = %d, %v", got, err)
 	}
 	const n = 120
 	for i := range n {
-		now = noon.Add(time.Duration(i/2) * time.Second) // two at each instant
+		ahead.Store(int64(i/2) * int64(time.Second)) // two at each instant
 		if _, err := s.Commit(t.Context(), store.Change{Why: fmt.Sprint(i + 1)}); err != nil {
 			t.Fatal(err)
 		}

@@ -225,8 +225,9 @@ func TestKeyFiles(t *testing.T) { // ZA-03
 
 func TestPrivatePagesGoThroughABucketOnce(t *testing.T) {
 	t.Parallel()
-	now := noon
-	s := open(t, new(store.Memory), func(c *store.Config) { c.Now = func() time.Time { return now } })
+	var now atomic.Pointer[time.Time]
+	now.Store(&noon)
+	s := open(t, new(store.Memory), func(c *store.Config) { c.Now = func() time.Time { return *now.Load() } })
 	var ops []store.PrivateOp
 	for i := range 10 {
 		op := item("page", "v", "u", string(rune('a'+i)))
@@ -263,7 +264,8 @@ func TestPrivatePagesGoThroughABucketOnce(t *testing.T) {
 	if got, want := walk("u"), "u.a u.b u.c u.d u.e u.f u.g u.h u.i u.j "; got != want {
 		t.Errorf("pages are %q, want %q", got, want)
 	}
-	now = noon.Add(time.Hour)
+	later := noon.Add(time.Hour)
+	now.Store(&later)
 	if got, want := walk("u"), "u.a u.b u.c u.h u.i u.j "; got != want {
 		t.Errorf("without what expired, pages are %q, want %q", got, want)
 	}
