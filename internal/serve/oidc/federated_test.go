@@ -320,11 +320,11 @@ func TestFederationEndsAtOnce(t *testing.T) {
 				t.Errorf("after: %d %s, want %d", r.Status, r.Raw, tt.code)
 			}
 			begun := time.Now()
-			for r.Access = "x"; r.Access != "" && time.Since(begun) < time.Second; {
+			for r.Access = "x"; r.Access != "" && time.Since(begun) < time.Minute; { // a moment, if nobody else needs the machine
 				r = postTo(t, second, tokenPath(tenantA.ID.String()), ask())
 			}
 			if r.Access != "" || r.Status >= 500 {
-				t.Errorf("at the other replica, after a second: %d %s", r.Status, r.Raw)
+				t.Errorf("at the other replica, after a minute: %d %s", r.Status, r.Raw)
 			}
 			live, err := w.issuer.Live(t.Context(), held)
 			if err != nil || live != tt.held {
@@ -365,6 +365,7 @@ func TestOneSubjectOfTwoIdentities(t *testing.T) {
 func TestAnAssertionIsNotSentAllTheTime(t *testing.T) {
 	t.Parallel()
 	w, kube := newFederatedWorld(t)
+	w.clock.stop()
 	raw := kube.token(nil)
 	busy := 0
 	for range 150 {
@@ -524,6 +525,7 @@ func TestWildcardsInSubjectsAreCharacters(t *testing.T) {
 func TestOneAssertionAtOnceFromManyPlaces(t *testing.T) {
 	t.Parallel()
 	w, kube := newFederatedWorld(t)
+	w.clock.stop()
 	raw := kube.token(nil)
 	var wg sync.WaitGroup
 	var mu sync.Mutex

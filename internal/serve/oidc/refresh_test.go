@@ -81,6 +81,7 @@ func TestARefreshTokenHasOneSuccessor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.addReplica()
+	w.clock.stop()
 	tid := tenantA.ID.String()
 	old := w.post(tokenPath(tid), ropc()).Refresh
 

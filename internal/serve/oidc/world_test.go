@@ -79,10 +79,27 @@ func parse[T any, P interface {
 }
 
 // A clock runs, and can be put forward.
-type clock struct{ ahead atomic.Int64 }
+type clock struct {
+	ahead   atomic.Int64
+	stopped atomic.Pointer[time.Time] // nil while it runs
+}
 
-func (c *clock) Now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) Now() time.Time {
+	now := time.Now()
+	if at := c.stopped.Load(); at != nil {
+		now = *at
+	}
+	return now.Add(time.Duration(c.ahead.Load()))
+}
+
 func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// stop makes it go on by forward alone, where what is tried must not depend on how
+// long the test takes.
+func (c *clock) stop() {
+	now := time.Now()
+	c.stopped.Store(&now)
+}
 
 // A world is a house with its issuer: one store, and one replica or more.
 type world struct {
