@@ -224,15 +224,16 @@ func TestCoversIsLinear(t *testing.T) {
 	t.Parallel()
 	role := compile(t, azurerbac.Permission{Actions: []string{strings.Repeat("*a", 200) + "*ab*"}})
 	action := []byte(strings.Repeat("a", 10_000))
-	start := time.Now()
-	const rounds = 100
-	for range rounds {
+	best := time.Hour // of many, because the machine is shared
+	for range 100 {
+		start := time.Now()
 		if role.Permissions[0].Covers(action, false) {
 			t.Fatal("a run of a is covered by a pattern that wants a b")
 		}
+		best = min(best, time.Since(start))
 	}
-	if each := time.Since(start) / rounds; each > time.Millisecond {
-		t.Errorf("one match takes %v, want less than a millisecond", each)
+	if best > time.Millisecond {
+		t.Errorf("one match takes %v, want less than a millisecond", best)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -128,7 +127,7 @@ func tryFiles(t *testing.T, kube string, files cluster.Files, edit func(string) 
 	write(t, filepath.Join(dir, "house-client.key"), s.House.ClientKey)
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	write(t, filepath.Join(dir, "sa.key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: must(x509.MarshalECPrivateKey(key))}))
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var out lockedBuffer
 	cmd := exec.CommandContext(ctx, kube, args...)
@@ -139,7 +138,7 @@ func tryFiles(t *testing.T, kube string, files cluster.Files, edit func(string) 
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	done := false
-	eventually(t, 30*time.Second, "the API server reads its files", func() bool {
+	eventually(t, patience, "the API server reads its files", func() bool {
 		select {
 		case <-ended:
 			done = true

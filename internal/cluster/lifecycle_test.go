@@ -61,7 +61,7 @@ func TestRestartFindsTheClusterAgain(t *testing.T) {
 	syscall.Kill(pids[0], syscall.SIGKILL)
 	select {
 	case <-second.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the cluster did not notice that its API server is gone")
 	}
 	if err := second.Err(); err == nil || !strings.Contains(err.Error(), "kube-apiserver ended (signal: killed)") {
@@ -102,7 +102,7 @@ func TestKilledHouseLeavesNoProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	eventually(t, 10*time.Second, "the control plane is gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
+	eventually(t, patience, "the control plane is gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
 	t.Logf("gone after %v", time.Since(begin))
 	house.Wait()
 

@@ -116,7 +116,7 @@ func asController(c *cluster.Cluster) error {
 	pool.AppendCertsFromPEM(bundle)
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}}}
 	defer tr.CloseIdleConnections()
-	res, err := (&http.Client{Transport: tr, Timeout: 10 * time.Second}).Get(c.Server() + controllerLists)
+	res, err := (&http.Client{Transport: tr, Timeout: time.Minute}).Get(c.Server() + controllerLists)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func TestAnInterruptedRotationIsFinished(t *testing.T) {
 func token(t *testing.T, c caller) (raw, kid, iss string) {
 	t.Helper()
 	var out struct{ Status struct{ Token string } }
-	eventually(t, 30*time.Second, "the service account is there", func() bool {
+	eventually(t, patience, "the service account is there", func() bool {
 		req := must(http.NewRequestWithContext(t.Context(), http.MethodPost, c.server+"/api/v1/namespaces/default/serviceaccounts/default/token",
 			strings.NewReader(`{"spec":{"expirationSeconds":999999}}`)))
 		req.Header.Set("Content-Type", "application/json")

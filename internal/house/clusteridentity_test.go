@@ -52,9 +52,9 @@ func (g *gate) until(what string, done func() bool) {
 	g.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); !done(); <-tick.C {
+	for end := time.Now().Add(2 * time.Minute); !done(); <-tick.C {
 		if time.Now().After(end) {
-			g.t.Fatalf("%s: not within 30 seconds", what)
+			g.t.Fatalf("%s: not within two minutes", what)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func deletedClusterLeavesNothing(t *testing.T, h *house.House, conf house.Config
 	dir := string(conf.Dir) + "/clusters/" + at.Name()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+	for end := time.Now().Add(2 * time.Minute); ; <-tick.C {
 		if _, err := os.Stat(dir); os.IsNotExist(err) {
 			break
 		}

@@ -31,7 +31,7 @@ func proxied(t *testing.T) (*gate, *http.Client) {
 	tr := g.public.Transport.(*http.Transport).Clone()
 	tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: addr})
 	t.Cleanup(tr.CloseIdleConnections)
-	return g, &http.Client{Timeout: 10 * time.Second, Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return g, &http.Client{Timeout: time.Minute, Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // A got is an answer that was read.

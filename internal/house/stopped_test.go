@@ -143,11 +143,11 @@ func eventually(t *testing.T, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.After(10 * time.Second); !done(); {
+	for end := time.After(2 * time.Minute); !done(); {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatal("waited 10s in vain")
+			t.Fatal("waited two minutes in vain")
 		}
 	}
 }

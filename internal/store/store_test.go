@@ -290,7 +290,7 @@ func until(t testing.TB, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(2 * time.Minute)
 	for !done() {
 		select {
 		case <-tick.C:

@@ -376,10 +376,11 @@ func TestVerifyIsCheapOnFloods(t *testing.T) { // JWT-19
 		"deep member":    b64([]byte(`{"alg":"RS256","x":`+deep)) + ".e30.AAAA",
 	} {
 		t.Run(law, func(t *testing.T) {
-			best := time.Hour // of three, because the machine is shared
+			best := time.Hour // of some, because the machine is shared
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			for range 3 {
+			const tries = 20
+			for range tries {
 				start := time.Now()
 				got, err := token.Verify(raw, w.set, want, now)
 				best = min(best, time.Since(start))
@@ -389,8 +390,8 @@ func TestVerifyIsCheapOnFloods(t *testing.T) { // JWT-19
 			if best > 5*time.Millisecond {
 				t.Errorf("refused in %s, want less than 5 ms", best)
 			}
-			if used := after.TotalAlloc - before.TotalAlloc; used > 3<<20 {
-				t.Errorf("three refusals allocated %d bytes", used)
+			if used := after.TotalAlloc - before.TotalAlloc; used > tries<<20 {
+				t.Errorf("%d refusals allocated %d bytes", tries, used)
 			}
 		})
 	}

@@ -91,7 +91,7 @@ func (t *telling) leaveGroup(ctx context.Context, dev *Person, ask wire.Kube) {
 // remember for ten seconds that he was in one group less: what he lost, the house
 // refuses at once, but what Kubernetes RBAC gives to a group comes as late as that.
 func (t *telling) remembered(ctx context.Context, p *Person, on string, args []string) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()

@@ -131,7 +131,7 @@ func (t *telling) later(f func(context.Context) error) { t.back = append(t.back,
 // undo undoes what is left to undo, the latest first, also when the story was
 // interrupted.
 func (t *telling) undo(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	var first error
 	for i := len(t.back) - 1; i >= 0; i-- {

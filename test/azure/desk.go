@@ -39,7 +39,7 @@ func (h *House) Desk(t *testing.T) *Desk {
 	if text := h.Operate(t, "env", "-o", "json", "--dir", filepath.Join(home, "shell")); json.Unmarshal([]byte(text), &vars) != nil {
 		t.Fatalf("gatehouse env prints no JSON:\n%s", text)
 	}
-	d := &Desk{House: h, Home: home, Patience: 2 * time.Minute, path: filepath.Join(h.scratch, "bin") + ":" + os.Getenv("PATH")}
+	d := &Desk{House: h, Home: home, Patience: 5 * time.Minute, path: filepath.Join(h.scratch, "bin") + ":" + os.Getenv("PATH")}
 	for name, value := range vars.Set {
 		d.env = append(d.env, name+"="+value)
 	}

@@ -188,14 +188,14 @@ func (n *node) end(signal syscall.Signal) {
 	n.agent.Process.Signal(signal)
 	select {
 	case <-n.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		n.T.Fatal("the agent does not end")
 	}
 }
 
 // status asks the agent's health and metrics.
 func (n *node) status(path string) (int, string) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: dialer(n.ns, ""), DisableKeepAlives: true}}
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: dialer(n.ns, ""), DisableKeepAlives: true}}
 	res, err := client.Get("http://127.0.0.1:8085" + path)
 	if err != nil {
 		return 0, err.Error()

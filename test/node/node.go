@@ -131,7 +131,7 @@ func (p *Program) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		p.Kill()
 	}
 }

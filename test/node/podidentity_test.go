@@ -20,7 +20,7 @@ func agents(n *node.Node) {
 	n.T.Helper()
 	const deploy = "../../deploy/kustomize"
 	n.Must("", "apply", "-f", filepath.Join(deploy, "pod-identity", "namespace.yaml"), "-f", filepath.Join(deploy, "pod-identity", "crds.yaml"))
-	n.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	n.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=3m")
 	n.Must("", "apply", "-f", filepath.Join(deploy, "pod-identity", "agents.yaml"))
 	n.Must("", "-n", "gatehouse-pod-identity", "delete", "deployment", "gatehouse-mic")
 	mic(n)

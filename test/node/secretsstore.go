@@ -96,7 +96,7 @@ func (n *Node) applyDriver() {
 		args = append(args, "-f", filepath.Join(strings.TrimSpace(string(dir)), "deploy", name+".yaml"))
 	}
 	n.Must("", args...)
-	n.Must("", "wait", "--for=condition=Established", "crd", "secretproviderclasses.secrets-store.csi.x-k8s.io", "secretproviderclasspodstatuses.secrets-store.csi.x-k8s.io", "--timeout=30s")
+	n.Must("", "wait", "--for=condition=Established", "crd", "secretproviderclasses.secrets-store.csi.x-k8s.io", "secretproviderclasspodstatuses.secrets-store.csi.x-k8s.io", "--timeout=3m")
 }
 
 // StartProvider starts the provider, or starts it again after KillProvider.
@@ -146,8 +146,8 @@ func (n *Node) register() {
 		if err != nil {
 			n.T.Fatalf("kubelet does not take the driver: %v", err)
 		}
-	case <-time.After(time.Minute):
-		n.T.Fatal("kubelet did not notice the driver for a minute")
+	case <-time.After(3 * time.Minute):
+		n.T.Fatal("kubelet did not notice the driver for three minutes")
 	}
 	n.Until("the node has the driver", func() bool {
 		for _, d := range plane.Get[storagev1.CSINode](n.Plane, "csinode", Name).Spec.Drivers {

@@ -281,11 +281,11 @@ func (p *Plane) Until(what string, done func() bool) {
 	p.T.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.After(time.Minute); !done(); {
+	for end := time.After(3 * time.Minute); !done(); {
 		select {
 		case <-tick.C:
 		case <-end:
-			p.T.Fatalf("waited a minute in vain: %s", what)
+			p.T.Fatalf("waited three minutes in vain: %s", what)
 		}
 	}
 }

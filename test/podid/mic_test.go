@@ -30,7 +30,7 @@ func TestPodIdentityInACluster(t *testing.T) {
 		if out := s.Must("", "apply", "-f", filepath.Join(plainDir, "agents.yaml")); strings.Contains(out, "Warning") {
 			t.Error(out)
 		}
-		s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+		s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=3m")
 		s.Must("", "apply", "--dry-run=server", "-k", plainDir)
 		// Nothing but the tests runs the controller here.
 		s.Must("", "-n", system, "delete", "deployment", "gatehouse-mic")

@@ -62,7 +62,7 @@ func TestTheWayToWorkloadIdentity(t *testing.T) {
 		c.KubeletIdentity = resource.IdentityRef{Resource: kubelet.Resource, Object: kubelet.ID}
 	})
 	s.Must("", "apply", "-f", filepath.Join(plainDir, "crds.yaml"))
-	s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=3m")
 	s.Must(strings.ReplaceAll(identity("web", "web"), resourceID, plane.Group+"/providers/Microsoft.ManagedIdentity/userAssignedIdentities/"), "-n", "web", "apply", "-f", "-")
 	s.Must(deployment("web", "web", "")+deployment("host", "web", "hostNetwork: true,"), "-n", "web", "apply", "-f", "-")
 	s.Must(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone", "labels": {"aadpodidbinding": "web"}}, "spec": {"serviceAccountName": "web", "containers": [{"name": "app", "image": "registry.example/app"}]}}`, "-n", "web", "create", "-f", "-")

@@ -30,7 +30,7 @@ func TestTheAPIServerAndGatehouseAgreeOnObjects(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, plane.Options{})
 	s.Must("", "apply", "-f", filepath.Join(plainDir, "crds.yaml"))
-	s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	s.Must("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=3m")
 	const (
 		managed = `type: 0, resourceID: ` + resourceID + `web, clientID: ` + clientID
 		sp      = `type: 1, clientID: ` + clientID + `, tenantID: 7e000000-0000-4000-8000-000000000001, clientPassword: {name: sp, namespace: web}`

@@ -127,7 +127,7 @@ func TestDisablingLocalAccountsEndsEveryCertificate(t *testing.T) {
 			t.Errorf("exit code %d %v\ngot  %s\nwant %s", got.Exit, err, got.Text, want)
 		}
 		// The new authority of local administrators is in force within a minute.
-		waitFor(t, time.Minute, "the certificate is refused by the API server itself", func() bool {
+		waitFor(t, patience, "the certificate is refused by the API server itself", func() bool {
 			return strings.HasSuffix(one.nodes(t, stage).Text, "error: You must be logged in to the server (Unauthorized)")
 		})
 	})
@@ -135,12 +135,12 @@ func TestDisablingLocalAccountsEndsEveryCertificate(t *testing.T) {
 		t.Error("enabling local accounts again brought an old certificate back")
 	}
 	// The API server starts anew, with or without local accounts.
-	waitFor(t, time.Minute, "the control plane runs again", func() bool {
+	waitFor(t, patience, "the control plane runs again", func() bool {
 		got, err := stage.Operate(t.Context(), "kubeconfig", "aks-2", "--admin")
 		return err == nil && got.Exit == 0
 	})
 	fresh := newAdmin(t, stage, "aks-2")
-	waitFor(t, time.Minute, "a new certificate works", func() bool { return fresh.nodes(t, stage).Exit == 0 })
+	waitFor(t, patience, "a new certificate works", func() bool { return fresh.nodes(t, stage).Exit == 0 })
 }
 
 // waitFor asks until the answer is yes.

@@ -98,7 +98,7 @@ func set(dir string) error {
 	shared.conf = tour.Config{DataDir: shared.up.dir, CA: op.CAFile, Password: strings.TrimSpace(string(password)),
 		Gatehouse: programs.gatehouse, Kube: programs.kube, Dir: people}
 	shared.conf.API = operatorClient(filepath.Join(dir, "operator"))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	shared.stage, err = tour.NewStage(ctx, shared.conf)
 	return err

@@ -43,7 +43,7 @@ func TestAPIServersRefuseWhatTheyCannotAskAbout(t *testing.T) {
 		}
 		return got
 	}
-	waitFor(t, 15*time.Second, "he is let in", func() bool { return get().Exit == 0 })
+	waitFor(t, patience, "he is let in", func() bool { return get().Exit == 0 })
 	for _, how := range []string{"unavailable", "reset", "timeout"} {
 		rehearse(t, stage, "outage", "authz", "--how", how)
 		begun := time.Now()
@@ -59,9 +59,9 @@ func TestAPIServersRefuseWhatTheyCannotAskAbout(t *testing.T) {
 	}
 	// API servers remember for some seconds who somebody is.
 	rehearse(t, stage, "outage", "authn")
-	waitFor(t, 30*time.Second, "an API server that cannot ask whose token it is refuses it", func() bool { return get().Exit != 0 })
+	waitFor(t, patience, "an API server that cannot ask whose token it is refuses it", func() bool { return get().Exit != 0 })
 	rehearse(t, stage, "outage", "authn", "--end")
-	waitFor(t, 30*time.Second, "he is let in again", func() bool { return get().Exit == 0 })
+	waitFor(t, patience, "he is let in again", func() bool { return get().Exit == 0 })
 }
 
 // TestKubectlWorksWhenTheClockWasMoved moves the house's clock and not that of the
@@ -77,7 +77,7 @@ func TestKubectlWorksWhenTheClockWasMoved(t *testing.T) {
 		t.Helper()
 		var last tour.Outcome
 		// The first kubectl after a token has ended may say Unauthorized.
-		waitFor(t, 30*time.Second, law, func() bool {
+		waitFor(t, patience, law, func() bool {
 			if last, err = jet.Kubectl(t.Context(), "aks-1", "get", "pods", "-n", "default"); err != nil {
 				t.Fatal(err)
 			}

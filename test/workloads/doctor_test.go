@@ -168,7 +168,7 @@ func TestTheDoctorOnRealPods(t *testing.T) {
 
 	t.Run("pods and service accounts of a real cluster are checked", func(t *testing.T) {
 		p := p.in(t)
-		p.Must("", "-n", "shop", "wait", "--for=create", "serviceaccount/default", "--timeout=60s") // pods need it
+		p.Must("", "-n", "shop", "wait", "--for=create", "serviceaccount/default", "--timeout=3m") // pods need it
 		p.Must(podOf("old", "aadpodidbinding: web", "", ""), "-n", "shop", "apply", "-f", "-")
 		out, errs, code := p.gatehouse("", "check", "--rule", "pod-identity,account-powerless", "--workloads", "--cluster", "wl", "--kubeconfig", kubeconfig)
 		for _, want := range []string{"1 pod with the label aadpodidbinding, such as shop/old", "service account shop/web of wl", "managed identity web, which its annotation names, was given nothing",

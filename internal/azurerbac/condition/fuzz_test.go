@@ -60,7 +60,7 @@ func FuzzEval(f *testing.F) {
 		}}
 		start := time.Now()
 		ok, err := e.Eval(in)
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 10*time.Second {
 			t.Fatalf("%q took %v", text, took)
 		}
 		if ok && err != nil {

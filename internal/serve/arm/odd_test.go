@@ -112,7 +112,7 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 		if got.status != tt.status || !strings.Contains(got.text, tt.has) {
 			t.Errorf("%s: %d %.300s, want %d %s", tt.name, got.status, got.text, tt.status, tt.has)
 		}
-		if took := time.Since(from); took > 5*time.Second {
+		if took := time.Since(from); took > 30*time.Second {
 			t.Errorf("%s took %s", tt.name, took)
 		}
 		// ARM-17: what a refusal tells is about the request, and it can be found again.

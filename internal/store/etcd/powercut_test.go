@@ -147,7 +147,7 @@ func (w *writer) have() []int {
 // until waits until enough is acknowledged.
 func (w *writer) until(t *testing.T, enough func([]int) bool) {
 	t.Helper()
-	for end := time.After(30 * time.Second); !enough(w.have()); {
+	for end := time.After(3 * time.Minute); !enough(w.have()); {
 		select {
 		case <-w.moved:
 		case <-end:

@@ -73,6 +73,9 @@ func commit(t testing.TB, s *store.Store, ops ...estate.Op) int64 {
 	return rev
 }
 
+// patience is how long a test waits on a machine that does other things too.
+const patience = 2 * time.Minute
+
 // until waits for what the background brings about.
 func until(t testing.TB, limit time.Duration, done func() bool) time.Duration {
 	t.Helper()
@@ -285,14 +288,20 @@ func TestASilentConnectionMakesStale(t *testing.T) { // ST-09, ST-13
 	commit(t, writer, put(tenant, user(1, "Ana"))...)
 	replica := open(t, dial(t, cfg))
 	p.hold()
+	held := time.Now()
 	rev := commit(t, writer, put(user(1, "Ann"))...)
-	took := until(t, 7*time.Second, func() bool { return errors.Is(replica.Fresh(time.Now()), store.ErrStale) })
+	took := until(t, patience, func() bool {
+		now := time.Now()
+		err := replica.Fresh(now)
+		// By the time of the question, whenever a busy machine lets it be asked.
+		if age := now.Sub(held); err == nil && age > store.DefaultMaxAge {
+			t.Errorf("fresh %s after the last answer, the bound is %s", age, store.DefaultMaxAge)
+		}
+		return errors.Is(err, store.ErrStale)
+	})
 	t.Logf("stale after %s", took)
-	if took > store.DefaultMaxAge+100*time.Millisecond {
-		t.Errorf("stale after %s, the bound is %s", took, store.DefaultMaxAge)
-	}
 	p.release()
-	took = until(t, 10*time.Second, func() bool { return replica.Fresh(time.Now()) == nil })
+	took = until(t, patience, func() bool { return replica.Fresh(time.Now()) == nil })
 	t.Logf("fresh again after %s", took)
 	if got := replica.Current(); got.Revision() < rev || nameOf(got, 1) != "Ann" {
 		t.Errorf("fresh at revision %d with %q", got.Revision(), nameOf(got, 1))
@@ -316,7 +325,7 @@ func TestAStoppedStoreMakesStaleAndComesBack(t *testing.T) { // ST-09
 		t.Fatal(err)
 	}
 	srv.Close()
-	took := until(t, 7*time.Second, func() bool { return errors.Is(s.Fresh(time.Now()), store.ErrStale) })
+	took := until(t, patience, func() bool { return errors.Is(s.Fresh(time.Now()), store.ErrStale) })
 	t.Logf("stale after %s", took)
 	if got := nameOf(s.Current(), 1); got != "Ana" {
 		t.Errorf("the snapshot is gone: %q", got)
@@ -328,7 +337,7 @@ func TestAStoppedStoreMakesStaleAndComesBack(t *testing.T) { // ST-09
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Close)
-	took = until(t, 10*time.Second, func() bool { return s.Fresh(time.Now()) == nil })
+	took = until(t, patience, func() bool { return s.Fresh(time.Now()) == nil })
 	t.Logf("fresh again after %s", took)
 	commit(t, s, put(user(1, "Ann"))...)
 }

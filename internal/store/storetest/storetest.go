@@ -348,7 +348,7 @@ func watchProgress(t *testing.T, kv store.KV) {
 	// An answer may be lost or tell of an earlier revision: ask until it is there.
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
-	bound := time.After(30 * time.Second)
+	bound := time.After(2 * time.Minute)
 	for {
 		if err := w.AskProgress(t.Context()); err != nil {
 			t.Fatal(err)
