@@ -86,6 +86,28 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 
 // TestCommandsOfThePagesExist asks the command line for help on every command
 // that a page shows.
+// A row behind an empty line is no longer in its table: it is shown as it is written.
+func TestTablesOfThePagesAreWhole(t *testing.T) {
+	t.Parallel()
+	rows := 0
+	for name, text := range pages(t) {
+		lines := strings.Split(codeBlock.ReplaceAllString(text, ""), "\n")
+		for i, line := range lines {
+			if !strings.HasPrefix(line, "|") {
+				continue
+			}
+			rows++
+			first := i == 0 || !strings.HasPrefix(lines[i-1], "|")
+			if first && (i+1 == len(lines) || !strings.HasPrefix(lines[i+1], "|-")) {
+				t.Errorf("%s: this row is in no table: %.60s", name, line)
+			}
+		}
+	}
+	if rows < 200 {
+		t.Errorf("only %d rows were looked at", rows)
+	}
+}
+
 func TestCommandsOfThePagesExist(t *testing.T) {
 	t.Parallel()
 	shown := 0

@@ -2,6 +2,9 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -16,6 +19,9 @@ type Account struct {
 	Object  Known[*corev1.ServiceAccount]
 	Cluster Cluster
 	Estate  Estate
+	// MayUse says, by client id, whether the cluster lets the account use an identity by
+	// an identity binding.
+	MayUse map[string]Known[bool]
 }
 
 func (a Account) subject() string { return accountPrefix + a.Namespace + ":" + a.Name }
@@ -54,21 +60,44 @@ func ExamineAccount(a Account) []Finding {
 			fix = a.annotate(of.Client.String())
 			what += "; " + of.String() + " trusts it"
 		}
+		if where, meant := miswritten(sa); meant != "" {
+			fix = a.annotate(Quote(meant))
+			what += "; nobody looks at its " + where
+		}
 		f.add(Finding{Check: "client-id", Verdict: Wrong, What: what, Fix: fix})
 		return f.all
 	}
-	f.all = append(f.all, a.identity(client, sa.Annotations[inject.TenantIDAnnotation], Know(Exchange))...)
+	f.all = append(f.all, a.identity(client, sa.Annotations[inject.TenantIDAnnotation], nil)...)
 	return f.all
+}
+
+// miswritten finds a client id that stands in a service account where nobody looks:
+// in a label, or in an annotation whose name has a slip in it.
+func miswritten(sa *corev1.ServiceAccount) (where, client string) {
+	if v := sa.Labels[inject.ClientIDAnnotation]; v != "" {
+		return "label " + inject.ClientIDAnnotation, v
+	}
+	plain := func(name string) string {
+		_, name, _ = strings.Cut(strings.ToLower(name), "/")
+		return strings.NewReplacer("-", "", "_", "", ".", "").Replace(name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(sa.Annotations)) {
+		if v := sa.Annotations[name]; v != "" && plain(name) == plain(inject.ClientIDAnnotation) {
+			return "annotation " + name, v
+		}
+	}
+	return "", ""
 }
 
 // podLabel is what the template of a pod must have.
 const podLabel = `metadata: {labels: {` + inject.UseLabel + `: "true"}}`
 
 // identity says whether the identity that is asked for is there and trusts the
-// account. tenant is the one that is asked in; "" if that is not said.
-func (a Account) identity(client, tenant string, audience Known[string]) []Finding {
+// account. tenant is the one that is asked in; "" if that is not said. pod is the one
+// that asks, if there is one.
+func (a Account) identity(client, tenant string, pod *Pod) []Finding {
 	f := &findings{about: fmt.Sprintf("service account %s/%s", a.Namespace, a.Name)}
-	i, ok := a.Estate.client(f, client, a.annotateTrusted())
+	i, ok := a.client(f, client)
 	if !ok {
 		return f.all
 	}
@@ -76,8 +105,31 @@ func (a Account) identity(client, tenant string, audience Known[string]) []Findi
 		f.add(Finding{Check: "tenant", Verdict: Wrong, What: "the token is asked for in another tenant than the identity's", Got: tenant, Want: i.Tenant.String(), Differ: Compare(tenant, i.Tenant.String()),
 			Fix: fmt.Sprintf("kubectl annotate serviceaccount %s -n %s %s=%s --overwrite", Quote(a.Name), Quote(a.Namespace), inject.TenantIDAnnotation, i.Tenant)})
 	}
-	f.all = append(f.all, a.Estate.Trust(a.presented(audience), i, true)...)
+	f.all = append(f.all, a.trust(i, pod)...)
 	return f.all
+}
+
+// trust says whether a token of the account buys one of an identity. Without a pod it
+// is not known which way its pods go: either will do.
+func (a Account) trust(i Identity, pod *Pod) []Finding {
+	audience := Know(Exchange)
+	if pod != nil {
+		audience = pod.audience()
+	}
+	if aud, known := audience.Get(); known && aud == inject.BindingAudience {
+		return a.bound(i)
+	}
+	found := a.Estate.Trust(a.presented(audience), i, true)
+	switch {
+	case Worst(found) == Right || !a.binds(i):
+	case pod == nil:
+		return a.bound(i)
+	case !pod.asksBinding():
+		found = append(found, Finding{Check: CheckBinding, About: a.Cluster.about(), Verdict: Wrong,
+			What: "the cluster has an identity binding for " + i.String() + ", and the pod does not ask for it",
+			Fix:  "either one more federated credential, or, in the template of the pod, metadata: {annotations: {" + inject.IdentityBindingAnnotation + `: "true"}}`})
+	}
+	return found
 }
 
 // trustedBy is the one identity that trusts the account.

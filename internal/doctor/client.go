@@ -47,8 +47,10 @@ func differing(a, b string) int {
 	return n
 }
 
-// client finds the identity behind a client id, and says what is wrong with it.
-func (e Estate) client(f *findings, text, fix string) (Identity, bool) {
+// client finds the identity behind a client id that an account asks for, and says
+// what is wrong with it.
+func (a Account) client(f *findings, text string) (Identity, bool) {
+	e, fix := a.Estate, a.annotateTrusted()
 	var id directory.AppID
 	if err := id.UnmarshalText([]byte(text)); err != nil {
 		f.wrong("client-id", fix, "the client id %q is no GUID", text)
@@ -62,7 +64,7 @@ func (e Estate) client(f *findings, text, fix string) (Identity, bool) {
 	case ok:
 		f.add(Finding{Check: "client-id", Verdict: Right, What: fmt.Sprintf("the client id is that of %s", i), Got: text})
 	case !meant.IsZero():
-		f.add(Finding{Check: "client-id", Verdict: Wrong, What: "no identity has this client id: " + says, Got: text, Want: meant.String(), Differ: Compare(text, meant.String()), Fix: fix})
+		f.add(Finding{Check: "client-id", Verdict: Wrong, What: "no identity has this client id: " + says, Got: text, Want: meant.String(), Differ: Compare(text, meant.String()), Fix: a.annotate(meant.String())})
 	case says != "":
 		f.add(Finding{Check: "client-id", Verdict: Wrong, What: "no identity has this client id: " + says, Got: text, Fix: fix})
 	case e.Unread != "":

@@ -35,12 +35,14 @@ type Cluster struct {
 // ExamineCluster says whether tokens of a cluster can be exchanged, and whether its
 // pods get them.
 func ExamineCluster(c Cluster, now time.Time) []Finding {
-	f := &findings{about: "cluster " + c.Record.Name}
+	f := &findings{about: c.about()}
 	c.issuing(f)
 	c.clock(f)
 	c.webhook(f, now)
 	return f.all
 }
+
+func (c Cluster) about() string { return "cluster " + c.Record.Name }
 
 // issuer is for what the cluster signs tokens: what its API server says, and no
 // more than that.

@@ -32,6 +32,8 @@ type Identity struct {
 	Managed  bool
 	Resource scope.Scope // of a managed identity
 	Disabled bool
+	// credentials are the names of its federated credentials.
+	credentials []string
 }
 
 func (i Identity) String() string {

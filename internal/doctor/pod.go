@@ -26,17 +26,19 @@ type Pod struct {
 func ExaminePod(p Pod) []Finding {
 	f := &findings{about: fmt.Sprintf("pod %s/%s", p.Pod.Namespace, p.Pod.Name)}
 	p.label(f)
+	p.place(f)
 	p.injected(f)
+	p.binding(f)
 	p.admitted(f)
 	p.network(f)
 	if inject.Wanted(p.Pod) {
 		p.authority(f)
 	}
 	account := ExamineAccount(p.Account)
-	if client, tenant, audience, ok := p.asks(); ok {
+	if client, tenant, ok := p.asks(); ok {
 		// What the pod asks for counts, and not what its account says by now.
 		account = upTo(account, "client-id")
-		account = append(account, p.Account.identity(client, tenant, audience)...)
+		account = append(account, p.Account.identity(client, tenant, &p)...)
 	}
 	f.all = append(f.all, account...)
 	f.all = append(f.all, ExamineCluster(p.Account.Cluster, p.Now)...)
@@ -66,6 +68,17 @@ func (p Pod) label(f *findings) {
 	f.add(Finding{Check: "label", Verdict: Wrong, What: what, Got: value, Want: "true", Differ: Compare(value, "true"), Fix: podLabel})
 }
 
+// place finds a client id on the pod, where nobody looks, when its account has none.
+func (p Pod) place(f *findings) {
+	sa, _ := p.Account.Object.Get()
+	client := p.Pod.Annotations[inject.ClientIDAnnotation]
+	if client == "" || sa == nil || sa.Annotations[inject.ClientIDAnnotation] != "" {
+		return
+	}
+	f.add(Finding{Check: "client-id-place", Verdict: Wrong, Got: client, Fix: p.Account.annotate(Quote(client)),
+		What: "the annotation " + inject.ClientIDAnnotation + " is on the pod, where nobody looks; it belongs on the service account"})
+}
+
 // injected takes over what package inject finds, save for what is said otherwise.
 func (p Pod) injected(f *findings) {
 	sa, known := p.Account.Object.Get()
@@ -92,6 +105,18 @@ func (p Pod) injected(f *findings) {
 		}
 		f.add(out)
 	}
+}
+
+// binding says whether a pod that asks for an identity binding was given the token
+// that the token proxy takes.
+func (p Pod) binding(f *findings) {
+	audience, known := p.audience().Get()
+	if !p.asksBinding() || !inject.Wanted(p.Pod) || !known || audience == inject.BindingAudience {
+		return
+	}
+	f.add(Finding{Check: CheckBinding, Verdict: Wrong, Got: audience, Want: inject.BindingAudience,
+		What: "the pod asks for an identity binding, and its token is not for the token proxy: the annotation was set after the pod was made, or the cluster has no token proxy",
+		Fix:  "delete the pod, so that its controller makes it again"})
 }
 
 // missed says why the webhook did not see a pod that asks.
@@ -180,12 +205,24 @@ func (p Pod) authority(f *findings) {
 	}
 }
 
-// asks is what the pod asks for: whose token, in which tenant, and with a token for
-// which audience. False when its containers do not agree or do not say.
-func (p Pod) asks() (client, tenant string, audience Known[string], ok bool) {
+// asks is what the pod asks for: whose token, and in which tenant. False when its
+// containers do not agree or do not say.
+func (p Pod) asks() (client, tenant string, ok bool) {
 	client, ok = p.literal("AZURE_CLIENT_ID")
 	tenant, _ = p.literal("AZURE_TENANT_ID")
-	return client, tenant, p.audience(), ok && client != ""
+	return client, tenant, ok && client != ""
+}
+
+// Client is the client id that the pod asks for, in whichever way; "" for none.
+func (p Pod) Client() string {
+	if client, _, ok := p.asks(); ok {
+		return client
+	}
+	sa, _ := p.Account.Object.Get()
+	if sa == nil {
+		return ""
+	}
+	return sa.Annotations[inject.ClientIDAnnotation]
 }
 
 // audience is that of the token in the pod, where the webhook mounts it or, if it

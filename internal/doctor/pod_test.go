@@ -128,6 +128,21 @@ func TestPods(t *testing.T) {
 		{"and then nobody knows what the pod should have", func(p *doctor.Pod) { p.Account.Object = doctor.Unknown[*corev1.ServiceAccount]("forbidden") }, "injected", unseen, "forbidden"},
 		{"an account without an identity, which one trusts", func(p *doctor.Pod) { account(p).Annotations = nil; bare(p) }, "client-id", wrong, "managed identity web trusts it"},
 		{"an object id for a client id", func(p *doctor.Pod) { setEnv(p, "AZURE_CLIENT_ID", web.ID.String()) }, "client-id", wrong, "whose client id is"},
+		{"an object id is mended with the client id that goes with it", func(p *doctor.Pod) { setEnv(p, "AZURE_CLIENT_ID", web.ID.String()) }, "client-id", wrong, inject.ClientIDAnnotation + "=" + web.ClientID.String()},
+		{"a slip in the annotation's name", func(p *doctor.Pod) {
+			account(p).Annotations = map[string]string{"azure.workload.identity/ClientID": web.ClientID.String()}
+			p.Account.Estate = load(t)
+			bare(p)
+		}, "client-id", wrong, "nobody looks at its annotation azure.workload.identity/ClientID"},
+		{"a label in place of the annotation", func(p *doctor.Pod) {
+			account(p).Annotations, account(p).Labels = nil, map[string]string{inject.ClientIDAnnotation: web.ClientID.String()}
+			p.Account.Estate = load(t)
+			bare(p)
+		}, "client-id", wrong, "nobody looks at its label azure.workload.identity/client-id"},
+		{"the annotation on the pod", func(p *doctor.Pod) {
+			p.Pod.Annotations, account(p).Annotations = account(p).Annotations, nil
+			bare(p)
+		}, "client-id-place", wrong, "belongs on the service account"},
 		{"a client id that is no GUID", func(p *doctor.Pod) { setEnv(p, "AZURE_CLIENT_ID", "web") }, "client-id", wrong, "no GUID"},
 		{"a client id that nobody has", func(p *doctor.Pod) { setEnv(p, "AZURE_CLIENT_ID", "99999999-0000-4000-8000-000000000099") }, "client-id", wrong, "no application and no managed identity"},
 		{"a client id that somebody may have whom one may not see", func(p *doctor.Pod) {

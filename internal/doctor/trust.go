@@ -38,7 +38,15 @@ func (e Estate) Trust(p Presented, of Identity, own bool) []Finding {
 	if len(all) == 0 { // whoever may read one of an identity may read all of them
 		unread = e.Unread
 	}
-	found := trust(p, e.TrustsOf(of.Client, e.Now), of, unread, own)
+	for _, c := range all {
+		of.credentials = append(of.credentials, c.Name)
+	}
+	// Nobody signs tokens for the credential of identity bindings.
+	counting := slices.DeleteFunc(slices.Clone(e.TrustsOf(of.Client, e.Now)), func(c directory.FederatedCredential) bool {
+		m, ok := e.ManagedIdentityByClient(of.Client)
+		return ok && c.SameTrust(directory.BindingCredential(m))
+	})
+	found := trust(p, counting, of, unread, own)
 	if Worst(found) == Right {
 		return found
 	}
@@ -178,20 +186,11 @@ func (i Identity) create(p Presented, own bool) string {
 	}
 	name := "workload"
 	if ns, sa, ok := cutAccount(p.Subject.value); ok {
-		name = credentialName(ns + "-" + sa)
+		name = strings.ReplaceAll(ns+"-"+sa, ".", "-") // names of credentials have no dots
 	}
-	return i.write("create", name, p)
-}
-
-// credentialName is a text in the letters that names of credentials have.
-func credentialName(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r == '.' {
-			return '-'
-		}
-		return r
-	}, s)
-	return s[:min(len(s), 120)]
+	return i.write("create", free(name, 120, func(name string) bool {
+		return slices.ContainsFunc(i.credentials, func(c string) bool { return strings.EqualFold(c, name) })
+	}), p)
 }
 
 // write is the command that writes a credential.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,14 @@ subjects: [{kind: ServiceAccount, name: web, namespace: shop}]
 	proxy := vars["AZURE_KUBERNETES_TOKEN_PROXY"]
 	web := serviceToken(p, "web", bindingAudience, "bound")
 
+	// What the proxy does the doctor says, before anybody asks it.
+	doctor := func(what, name string, code int, says string) {
+		t.Helper()
+		out, errs, got := (&stage{p}).gatehouse("", "doctor", what, name, "--cluster", p.Cluster().Name, "--kubeconfig", filepath.Join(p.Dir, "kubeconfig"))
+		if got != code || !strings.Contains(out, says) {
+			t.Errorf("the doctor on %s %s: exit code %d, want %d, and %q in\n%s%s", what, name, got, code, says, out, errs)
+		}
+	}
 	refused := func(law, assertion, id, grant, want string) {
 		t.Helper()
 		if status, body := ask(proxy, assertion, id, grant); status < 400 || !strings.Contains(body, want) || strings.Contains(body, "access_token") {
@@ -122,10 +131,12 @@ subjects: [{kind: ServiceAccount, name: web, namespace: shop}]
 	const credentials = "client_credentials"
 	refused("no identity is there", web, clientID, credentials, "AADSTS700016")
 	p.Put(bound)
+	doctor("pod", "shop/bound", 1, "the cluster has no identity binding for managed identity bound")
 	refused("no binding names it", web, clientID, credentials, "AADSTS700016")
 	p.Change(func(c *resource.Cluster) {
 		c.IdentityBindings = []resource.IdentityBinding{{Name: "ib", Identity: resource.IdentityRef{Resource: bound.Resource, Object: bound.ID}}}
 	})
+	doctor("pod", "shop/bound", 1, "does not have the credential of identity bindings")
 	refused("the identity does not have the credential of bindings", web, clientID, credentials, "AADSTS700211")
 	p.Put(directory.BindingCredential(bound))
 
@@ -133,6 +144,9 @@ subjects: [{kind: ServiceAccount, name: web, namespace: shop}]
 	if status != 200 || !strings.Contains(body, "access_token") {
 		t.Fatalf("the binding does not hold: %d %s", status, body)
 	}
+	doctor("pod", "shop/bound", 0, "the cluster lets the service account use the identity")
+	doctor("sa", "shop/web", 0, "the cluster lets the service account use the identity")
+	doctor("sa", "shop/other", 1, "the cluster does not let the service account use the identity")
 
 	refused("the account may not use the identity", serviceToken(p, "other", bindingAudience, ""), clientID, credentials, "'system:serviceaccount:shop:other' may not use the managed identity")
 	refused("FED-03 a token for the token service is none for the proxy", serviceToken(p, "web", "api://AzureADTokenExchange", ""), clientID, credentials, "AADSTS700027")

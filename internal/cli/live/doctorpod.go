@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	admissionclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -97,7 +99,11 @@ without a pod.`,
 				return err
 			}
 			c := p.cluster(cmd.Context(), env, w.private)
-			found := doctor.ExamineAccount(p.account(cmd.Context(), namespace, name, c))
+			a := p.account(cmd.Context(), namespace, name, c)
+			if sa, _ := a.Object.Get(); sa != nil {
+				a.MayUse = p.mayUse(cmd.Context(), a, sa.Annotations[inject.ClientIDAnnotation])
+			}
+			found := doctor.ExamineAccount(a)
 			return tell(cmd, env, diagnosis{Findings: append(found, doctor.ExamineCluster(c, env.Now())...)})
 		}),
 	}
@@ -119,6 +125,7 @@ type place struct {
 	record    resource.Cluster
 	core      coreclient.CoreV1Interface
 	admission admissionclient.AdmissionregistrationV1Interface
+	subjects  authorizationclient.SubjectAccessReviewInterface
 	http      *http.Client // to the API server
 	server    string
 }
@@ -148,8 +155,15 @@ func (w *ward) visit(cmd *cobra.Command, env *cli.Env) (*place, error) {
 	if p.core, err = coreclient.NewForConfigAndClient(conf, p.http); err != nil {
 		return nil, cli.Usage("the kubeconfig: %w", err)
 	}
-	p.admission, err = admissionclient.NewForConfigAndClient(conf, p.http)
-	return p, err
+	if p.admission, err = admissionclient.NewForConfigAndClient(conf, p.http); err != nil {
+		return nil, cli.Usage("the kubeconfig: %w", err)
+	}
+	authorization, err := authorizationclient.NewForConfigAndClient(conf, p.http)
+	if err != nil {
+		return nil, cli.Usage("the kubeconfig: %w", err)
+	}
+	p.subjects = authorization.SubjectAccessReviews()
+	return p, nil
 }
 
 // rest finds the way to the API server of a cluster: the context that is named, or
@@ -267,10 +281,28 @@ func (p *place) pod(ctx context.Context, env *cli.Env, pod *corev1.Pod, c doctor
 	if p.house != nil {
 		out.Authority = doctor.Know(p.url)
 	}
+	out.Account.MayUse = p.mayUse(ctx, out.Account, out.Client())
 	if ns, err := p.core.Namespaces().Get(ctx, pod.Namespace, metav1.GetOptions{}); err != nil {
 		out.Namespace = unknown(out.Namespace, err)
 	} else {
 		out.Namespace = doctor.Know(ns.Labels)
 	}
 	return out
+}
+
+// mayUse asks the API server what the token proxy will ask it: whether the account may
+// use the identity with a client id. Nobody is asked where the cluster has no binding.
+func (p *place) mayUse(ctx context.Context, a doctor.Account, client string) map[string]doctor.Known[bool] {
+	if client == "" || len(p.record.IdentityBindings) == 0 {
+		return nil
+	}
+	const all = "system:serviceaccounts"
+	out, err := p.subjects.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: "system:serviceaccount:" + a.Namespace + ":" + a.Name, Groups: []string{all, all + ":" + a.Namespace, "system:authenticated"},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: inject.UseIdentityVerb, Group: inject.UseIdentityGroup, Resource: client},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return map[string]doctor.Known[bool]{client: doctor.Unknown[bool]("%v", err)}
+	}
+	return map[string]doctor.Known[bool]{client: doctor.Know(out.Status.Allowed && !out.Status.Denied)}
 }

@@ -77,7 +77,7 @@ func printDiagnosis(env *cli.Env, d diagnosis) {
 				l.more = append(l.more, [2]string{"differs", fmt.Sprintf("%s, at byte %d: %s", f.Differ.Kind, f.Differ.At, f.Differ.Detail)})
 			}
 			for i, text := range strings.Split(f.Fix, "\n") {
-				l.more = append(l.more, [2]string{[]string{"fix", "   "}[min(i, 1)], text})
+				l.more = append(l.more, [2]string{[]string{"fix", "and"}[min(i, 1)], text})
 			}
 		}
 		l.print(env)

@@ -150,7 +150,7 @@ func putFederated(s *session, r *request) (answer, error) {
 	}
 	switch {
 	case !federatedName.MatchString(next.Name):
-		return bad("Federated Identity Credential name '%s' is invalid.", serve.Printable(r.name, 130))
+		return bad("Federated Identity Credential name '%s' is invalid. It has 3 to 120 letters, digits, hyphens and underscores, and begins with a letter or digit.", serve.Printable(r.name, 130))
 	case len(next.Audiences) != 1:
 		return bad("Federated Identity Credentials must have exactly one audience.")
 	case len(next.Issuer) > maxFederatedText || len(next.Subject) > maxFederatedText || len(next.Audiences[0]) > maxFederatedText:

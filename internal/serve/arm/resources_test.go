@@ -66,7 +66,7 @@ func TestIdentitiesLiveAndDie(t *testing.T) {
 		{"credentials of nobody", contrib, "GET", types + "/nobody/federatedIdentityCredentials", "", 404, "ResourceNotFound"},
 		{"no properties", root, "PUT", feds + "/f-1", `{}`, 400, "Federated Identity Credential from HTTP body has empty properties"},
 		{"two audiences", root, "PUT", feds + "/f-1", fed("https://i.example/", "s", `"a","b"`), 400, "Federated Identity Credentials must have exactly one audience."},
-		{"a bad name", root, "PUT", feds + "/f$1", good, 400, "Federated Identity Credential name 'f$1' is invalid."},
+		{"a bad name", root, "PUT", feds + "/f$1", good, 400, "Federated Identity Credential name 'f$1' is invalid. It has 3 to 120 letters"},
 		{"an issuer without TLS", root, "PUT", feds + "/f-1", fed("http://i.example/", "s", `"a"`), 400, "not a plain https URL"},
 		{"a credential", root, "PUT", feds + "/f-1", good, 201, `"subject":"system:serviceaccount:ns:sa"`},
 		{"again", root, "PUT", feds + "/F-1", good, 200, `"name":"f-1"`},
