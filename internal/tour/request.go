@@ -18,9 +18,7 @@ var identityOnRequest = Story{
 		}
 		t.must(closed(ctx)) // a story that was killed left it
 		t.later(closed)
-		got, err := t.stage.Operate(ctx, "apply", "--yes", "-f", t.keep("vault.yaml", vault))
-		t.must(err)
-		t.step(Step{Who: "operator", Command: "gatehouse apply --yes -f vault.yaml"}, got, works("a vault, and no identity yet", "1 change made"))
+		t.apply(ctx, "vault.yaml", vault, works("a vault, and no identity yet", "1 change made"))
 		t.putSecret(ctx)
 		t.operate(ctx, works("penny, who may make identities, may now say who reads the vault", `role "User Access Administrator"`),
 			"assignment", "create", "--role", "User Access Administrator", "--principal", "penny@teknews.cloud", "--scope", shopVault)

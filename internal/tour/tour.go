@@ -37,7 +37,8 @@ func Stories() []Story {
 	return []Story{
 		adminGroup, clusterUserOnly, readerOnTwoClusters, bothPlanesAddUp, noRoleAtAll,
 		financeApp, groupsByID, oneNamespace, podReader, fourRoles, tenSteps,
-		podGetsToken, wrongTrust, identityOnRequest,
+		addOns, usedElsewhere, farIdentity,
+		podGetsToken, ownApplication, wrongTrust, identityOnRequest, needless,
 	}
 }
 

@@ -69,22 +69,24 @@ location: westeurope
 properties: {tenantId: ` + sample.Tenant + `, sku: {family: A, name: standard}, enableRbacAuthorization: true}
 `
 
-// web is what the team puts into its namespace.
-const web = `apiVersion: v1
+// web is what the team puts into its namespace, to be a client.
+func web(client string) string {
+	return `apiVersion: v1
 kind: ServiceAccount
-metadata: {name: web, namespace: shop, annotations: {azure.workload.identity/client-id: ` + shopClient + `}}
+metadata: {name: web, namespace: shop, annotations: {azure.workload.identity/client-id: ` + client + `}}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: web, namespace: shop, labels: {azure.workload.identity/use: "true"}}
 spec: {serviceAccountName: web, containers: [{name: app, image: nginx}]}
 `
+}
 
 var podGetsToken = Story{
 	Number: 27, Title: "A pod gets a token, and no secret is stored anywhere", Source: bestPractices + "; " + zeroToHero + ", section 6; " + identityOverview + ", section 4.2",
 	People: []string{"ed"},
 	tell: func(ctx context.Context, t *telling) {
-		t.openShop(ctx)
+		t.openShop(ctx, shop, shopClient, works("an identity, whom it trusts, and a vault", "3 changes made"))
 		t.putSecret(ctx)
 		t.kubectl(ctx, "ed", "aks-1", wire.Kube{}, says("the webhook has told the pod where its token is, and for which identity",
 			"AZURE_CLIENT_ID AZURE_TENANT_ID AZURE_FEDERATED_TOKEN_FILE AZURE_AUTHORITY_HOST"),
@@ -101,7 +103,7 @@ var wrongTrust = Story{
 	Number: 29, Title: "A wrong issuer, subject or audience, and which of them it is", Source: bestPractices,
 	People: []string{"ed"},
 	tell: func(ctx context.Context, t *telling) {
-		t.openShop(ctx)
+		t.openShop(ctx, shop, shopClient, works("an identity, whom it trusts, and a vault", "3 changes made"))
 		t.must(t.quietly(ctx, "ed", "aks-1", "create", "serviceaccount", "batch", "-n", "shop"))
 		t.must(t.quietly(ctx, "ed", "aks-1", "annotate", "serviceaccount", "batch", "-n", "shop", "azure.workload.identity/client-id="+shopClient))
 		no := func(words, code string) Want { return Want{Words: words, Fails: true, Has: []string{code}} }
@@ -116,19 +118,17 @@ var wrongTrust = Story{
 	},
 }
 
-// openShop makes the identity, the vault with a secret, and the team's namespace.
-func (t *telling) openShop(ctx context.Context) {
+// openShop makes whom the team's pods are to be, given the issuer that it is to trust, and the team's namespace.
+func (t *telling) openShop(ctx context.Context, text func(issuer string) string, client string, want Want) {
 	aks1, err := t.stage.Cluster(ctx, "aks-1")
 	t.must(err)
 	t.must(t.closeShop(ctx)) // a story that was killed left it open
 	t.later(t.closeShop)
-	got, err := t.stage.Operate(ctx, "apply", "--yes", "-f", t.keep("shop.yaml", shop(aks1.IssuerURL)))
-	t.must(err)
-	t.step(Step{Who: "operator", Command: "gatehouse apply --yes -f shop.yaml"}, got, works("an identity, whom it trusts, and a vault", "3 changes made"))
+	t.apply(ctx, "shop.yaml", text(aks1.IssuerURL), want)
 	t.must(t.quietly(ctx, "ed", "aks-1", "create", "namespace", "shop"))
-	got, err = t.person("ed").KubectlWith(ctx, "aks-1", web, "apply", "-f", "-")
+	got, err := t.person("ed").KubectlWith(ctx, "aks-1", web(client), "apply", "-f", "-")
 	t.must(err)
-	t.step(Step{Who: "ed", On: "aks-1", Command: "kubectl apply -f web.yaml"}, got, says("a service account that names the identity, and a pod that asks for it",
+	t.step(Step{Who: "ed", On: "aks-1", Command: "kubectl apply -f web.yaml"}, got, says("a service account that names who it is to be, and a pod that asks for that",
 		"serviceaccount/web created\npod/web created"))
 }
 
@@ -140,7 +140,7 @@ func (t *telling) closeShop(ctx context.Context) error {
 	return t.quietly(ctx, "ed", "aks-1", "delete", "namespace", "shop", "--ignore-not-found", "--timeout=60s")
 }
 
-// takeAway deletes the shop's identity, who asked for it, and its vault, with all that hangs on them.
+// takeAway deletes the shop's identity, who asked for it, its application and its vault, with all that hangs on them.
 func (t *telling) takeAway(ctx context.Context) error {
 	if err := t.stage.look(ctx); err != nil {
 		return err
@@ -153,12 +153,17 @@ func (t *telling) takeAway(ctx context.Context) error {
 	if m, there := est.IdentityAt(at); there {
 		keys = append(keys, m.Key())
 	}
+	return t.delete(ctx, append(keys, record.KeyOf(record.Application, shopApp))...)
+}
+
+// delete deletes records that may be there, with all that hangs on them.
+func (t *telling) delete(ctx context.Context, keys ...record.Key) error {
 	var ops []estate.Op
 	for _, key := range keys {
-		if _, there := est.Get(key); !there {
+		if _, there := t.stage.est.Get(key); !there {
 			continue
 		}
-		for _, at := range append(est.Dependents(key), key) {
+		for _, at := range append(t.stage.est.Dependents(key), key) {
 			if op := (estate.Op{Delete: at}); !slices.Contains(ops, op) {
 				ops = append(ops, op)
 			}
@@ -168,6 +173,13 @@ func (t *telling) takeAway(ctx context.Context) error {
 		return nil
 	}
 	return t.stage.Commit(ctx, "the tour takes away what it made", ops...)
+}
+
+// apply has the operator apply a file.
+func (t *telling) apply(ctx context.Context, name, text string, want Want) {
+	got, err := t.stage.Operate(ctx, "apply", "--yes", "-f", t.keep(name, text))
+	t.must(err)
+	t.step(Step{Who: "operator", Command: "gatehouse apply --yes -f " + name}, got, want)
 }
 
 // keep writes a file for the operator, and returns its path.

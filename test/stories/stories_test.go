@@ -67,18 +67,26 @@ var moments = []struct {
 	{regexp.MustCompile(`valid for \S+ more, until \S+`), "valid for SPAN more, until TIME"},
 	{regexp.MustCompile(`(?m)(Version +)[0-9a-f]{32}$`), "${1}VERSION"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "TIME"},
+	{regexp.MustCompile(`--since \d+`), "--since NUMBER"},
+	{regexp.MustCompile(`SEQ +TIME`), "SEQ TIME"},
+	{regexp.MustCompile(`(?m)^    \d+ +TIME`), "    NUMBER TIME"},
 	// The API server asks again or still remembers; both are right.
 	{regexp.MustCompile(`are in order \(checked in TOOK\)|were checked; the API server remembers that for up to 10 s`), "CHECKED"},
 	{regexp.MustCompile(`error: You must be logged in to the server \(Unauthorized\)|Error from server \(Forbidden\): .*Access denied: the account is disabled\.`), "REFUSED FOR A DISABLED ACCOUNT"},
 	{regexp.MustCompile(`(in the namespace "dev-namespace"): Access denied: the account is no longer in group b0000000-0000-4000-8000-000000000002\.`), "$1"},
 }
 
-// ids are either fixed ones, of the sample and of the tour, or new in each run.
-var ids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+var (
+	ids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+	// fixed are the ids that are the same in each run: those of the sample and of the
+	// tour, an application and a role of Azure, and an assignment of the sample, whose
+	// id follows from what it says.
+	fixed = regexp.MustCompile(`-0000-4000-8000-|^6dae42f8-|^7f6c6a51-|^111a36b5-`)
+)
 
 func timeless(text string) string {
 	text = ids.ReplaceAllStringFunc(text, func(id string) string {
-		if strings.Contains(id, "-0000-4000-8000-") {
+		if fixed.MatchString(id) {
 			return id
 		}
 		return "UID"
