@@ -25,7 +25,7 @@ type Sweep struct {
 	Uses Known[Uses]
 }
 
-// Uses are the latest uses of identities, of those since an instant.
+// Uses are the latest uses of identities. Since an instant, none is missing.
 type Uses struct {
 	Since  time.Time
 	Latest map[principal.ID]time.Time
@@ -44,8 +44,9 @@ const (
 	MaxCredentials = 20
 	// NearMaxCredentials is how many are near that.
 	NearMaxCredentials = 18
-	// unusedFor is for how long an identity must not have been used to be called so.
-	unusedFor = 24 * time.Hour
+	// unusedFor is for how long an identity must not have been used to be called so: what
+	// runs once a month uses its identity.
+	unusedFor = 35 * 24 * time.Hour
 )
 
 // ExamineAll looks for what is wrong with many pods, service accounts, credentials
@@ -283,10 +284,14 @@ func (s Sweep) identities() []Finding {
 			continue
 		}
 		uses, known := s.Uses.Get()
-		_, used := uses.Latest[m.ID]
+		used, ever := uses.Latest[m.ID]
 		out := Finding{Check: "needed", About: i.String()}
+		last := "no token since " + uses.Since.UTC().Format(time.RFC3339)
+		if ever {
+			last = "no token since " + used.UTC().Format(time.RFC3339) + ", when it got its latest"
+		}
 		switch long := s.Now.Sub(uses.Since) >= unusedFor; {
-		case used:
+		case ever && s.Now.Sub(used) < unusedFor:
 			needed++
 			continue
 		case s.Estate.Unread != "":
@@ -296,11 +301,11 @@ func (s Sweep) identities() []Finding {
 		case !known:
 			out.What = "it has no role; whether it is used is not known: " + s.Uses.Why()
 		case !long:
-			out.What = fmt.Sprintf("it has no role, and no token since %s; that is too short a time to say that nobody uses it", uses.Since.UTC().Format(time.RFC3339))
+			out.What = fmt.Sprintf("it has no role, and %s; uses are known since %s, and that is too short a time to say that nobody uses it", last, uses.Since.UTC().Format(time.RFC3339))
 		default:
 			group, _ := m.Resource.ResourceGroup()
 			out.Verdict = Wrong
-			out.What = fmt.Sprintf("it has no role and no token since %s: a workload that needs nothing outside its cluster needs no identity", uses.Since.UTC().Format(time.RFC3339))
+			out.What = fmt.Sprintf("it has no role and %s: a workload that needs nothing outside its cluster needs no identity", last)
 			out.Fix = fmt.Sprintf("az identity delete --name %s --resource-group %s", Quote(m.Resource.Name()), Quote(group.Name()))
 		}
 		f.add(out)

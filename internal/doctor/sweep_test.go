@@ -66,6 +66,7 @@ func TestSweeps(t *testing.T) {
 	web1 := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: map[string]string{inject.UseLabel: "true"}},
 		Spec: corev1.PodSpec{ServiceAccountName: "web", Containers: []corev1.Container{{Name: "app"}}}}
 	team := directory.Group{ID: principal.ID{8}, Tenant: corp.ID, DisplayName: "team"}
+	days := func(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 	uses := func(since time.Duration, latest ...principal.ID) func(*doctor.Sweep) {
 		return func(s *doctor.Sweep) {
 			u := doctor.Uses{Since: moment.Add(-since), Latest: make(map[principal.ID]time.Time)}
@@ -74,6 +75,10 @@ func TestSweeps(t *testing.T) {
 			}
 			s.Uses = doctor.Know(u)
 		}
+	}
+	last := func(s *doctor.Sweep, ago time.Duration) {
+		u, _ := s.Uses.Get()
+		u.Latest[web.ID] = moment.Add(-ago)
 	}
 	given := role(web.ID)
 	for _, tt := range []struct {
@@ -104,13 +109,16 @@ func TestSweeps(t *testing.T) {
 		{"a pattern that none fits", []record.Record{allowing, aks, cred, pattern, given}, read(nil, sa("shop", "web", "")), "subject-exists", wrong, "fits the pattern"},
 		{"near the limit", append(crowd(18), given), nil, "limit", wrong, "it has 18 federated credentials"},
 		{"not near the limit", append(crowd(17), given), nil, "credentials", right, "17 federated credentials"},
-		{"an identity without a role that nobody uses", []record.Record{}, uses(48 * time.Hour), "needed", wrong, "needs no identity"},
-		{"one that is used", []record.Record{}, uses(48*time.Hour, web.ID), "needed", right, "1 managed identities"},
-		{"a memory that is too short", []record.Record{}, uses(time.Hour), "needed", unseen, "too short a time"},
+		{"an identity without a role that nobody uses", []record.Record{}, uses(days(36)), "needed", wrong, "needs no identity"},
+		{"what ran last month is used", []record.Record{}, func(s *doctor.Sweep) { uses(days(400))(s); last(s, days(34)) }, "needed", right, "1 managed identities"},
+		{"what ran long ago is not", []record.Record{}, func(s *doctor.Sweep) { uses(days(400))(s); last(s, days(36)) }, "needed", wrong, "when it got its latest"},
+		{"what ran long ago, and may have run since", []record.Record{}, func(s *doctor.Sweep) { uses(days(3))(s); last(s, days(36)) }, "needed", unseen, "uses are known since"},
+		{"one that is used", []record.Record{}, uses(days(36), web.ID), "needed", right, "1 managed identities"},
+		{"a memory that is too short", []record.Record{}, uses(days(34)), "needed", unseen, "too short a time"},
 		{"a memory that nobody may read", []record.Record{}, nil, "needed", unseen, "whether it is used is not known"},
-		{"a role that one may not see", []record.Record{}, func(s *doctor.Sweep) { uses(48 * time.Hour)(s); s.Estate.Unread = "no right" }, "needed", unseen, "may have one"},
-		{"a role in a cluster that nobody has read", []record.Record{func() record.Record { c := aks; c.Attached = true; return c }()}, uses(48 * time.Hour), "needed", unseen, "in cluster aks-1"},
-		{"a role of a group", []record.Record{team, directory.Membership{Group: team.ID, Member: web.ID}, role(team.ID)}, uses(48 * time.Hour), "needed", right, ""},
+		{"a role that one may not see", []record.Record{}, func(s *doctor.Sweep) { uses(days(36))(s); s.Estate.Unread = "no right" }, "needed", unseen, "may have one"},
+		{"a role in a cluster that nobody has read", []record.Record{func() record.Record { c := aks; c.Attached = true; return c }()}, uses(days(36)), "needed", unseen, "in cluster aks-1"},
+		{"a role of a group", []record.Record{team, directory.Membership{Group: team.ID, Member: web.ID}, role(team.ID)}, uses(days(36)), "needed", right, ""},
 	} {
 		t.Run(tt.law, func(t *testing.T) {
 			t.Parallel()

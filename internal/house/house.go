@@ -102,6 +102,9 @@ const traceSize = 10_000
 // sweepEvery is how often what has expired is removed from the store.
 const sweepEvery = time.Minute
 
+// usesEvery is how often it is written down which identities got tokens.
+const usesEvery = 5 * time.Second
+
 // A House is a running identity plane.
 type House struct {
 	conf     Config
@@ -185,6 +188,7 @@ func (h *House) start(ctx, background, follow context.Context) error {
 	}
 	h.follower.Go(func() { h.clusters.follow(follow) })
 	h.wg.Go(func() { h.sweep(background) })
+	h.wg.Go(func() { h.writeUses(background) })
 	h.wg.Go(func() { h.followKnobs(background, ring) })
 	if !h.store.Rehearsal().Off(h.conf.Now()) {
 		h.announce()
@@ -484,6 +488,35 @@ func (h *House) runner() arm.Clusters {
 		return nil
 	}
 	return h.clusters
+}
+
+// writeUses has it written down when identities got their latest tokens, until ctx
+// ends, and then once more.
+func (h *House) writeUses(ctx context.Context) {
+	tick := time.NewTicker(usesEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		err := h.store.WriteUses(ctx)
+		switch {
+		case err != nil && !failing && ctx.Err() == nil:
+			h.conf.Log.Warn("when identities got their latest tokens waits to be written", "error", err)
+			failing = true
+		case err == nil:
+			failing = false
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
+		}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), usesEvery)
+		defer cancel()
+		if err := h.store.WriteUses(last); err != nil {
+			h.conf.Log.Warn("when identities got their latest tokens was not written", "error", err)
+		}
+		return
+	}
 }
 
 func (h *House) sweep(ctx context.Context) {

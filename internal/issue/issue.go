@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/alert"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
+	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -58,6 +59,8 @@ type State interface {
 	Commit(ctx context.Context, change store.Change) (int64, error)
 	// Alert writes an alert, or knows that it was written lately.
 	Alert(ctx context.Context, a alert.Alert) error
+	// Used notes that an application or a managed identity got a token. It must not wait.
+	Used(principal.ID)
 }
 
 // Keys are the signing keys.

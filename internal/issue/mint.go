@@ -48,6 +48,7 @@ func (i *Issuer) mint(ctx context.Context, a admitted) (Answer, error) {
 		return Answer{}, err
 	}
 	if a.user.ID.IsZero() {
+		i.state.Used(ans.Subject)
 		return ans, nil
 	}
 	ans.ClientInfo = clientInfo(a.user)

@@ -103,6 +103,7 @@ type Store struct {
 	moved   chan struct{}    // closed and replaced when applied moves
 
 	alerts     alerts
+	used       used
 	committing chan struct{}  // held by the one Commit under way
 	probes     chan probe     // from the prober to the follower
 	kick       chan struct{}  // asks for a probe now

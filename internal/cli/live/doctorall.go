@@ -47,10 +47,7 @@ func (p *place) swept(ctx context.Context) doctor.Swept {
 	return out
 }
 
-// maxEvents is how many events the house tells at once.
-const maxEvents = 1000
-
-// uses are when identities got tokens, as far as the house remembers.
+// uses are when identities got their latest tokens, as far as the house knows.
 func (k known) uses(ctx context.Context) doctor.Known[doctor.Uses] {
 	if k.house == nil {
 		return doctor.Unknown[doctor.Uses](offline)
@@ -59,18 +56,20 @@ func (k known) uses(ctx context.Context) doctor.Known[doctor.Uses] {
 	if d, err := k.house.CanI(ctx, wire.Question{Action: action, Scope: scope.Root.String()}); err != nil || d.Effect != "allow" {
 		return doctor.Unknown[doctor.Uses]("you may not do %s at /", action)
 	}
-	events, err := k.house.Trace(ctx, "", "", maxEvents)
+	told, err := k.house.IdentityUses(ctx)
 	if err != nil {
 		return doctor.Unknown[doctor.Uses]("%v", err)
 	}
-	if len(events) == 0 {
-		return doctor.Unknown[doctor.Uses]("the house remembers no request")
+	if told.Since.IsZero() {
+		return doctor.Unknown[doctor.Uses]("the house has not watched for the last day, or could not write down what it saw")
 	}
-	u := doctor.Uses{Since: events[0].At, Latest: make(map[principal.ID]time.Time)}
-	for _, e := range events {
-		if id, err := principal.ParseID(e.ID); err == nil && e.At.After(u.Latest[id]) {
-			u.Latest[id] = e.At
+	u := doctor.Uses{Since: told.Since, Latest: make(map[principal.ID]time.Time)}
+	for text, at := range told.Latest {
+		id, err := principal.ParseID(text)
+		if err != nil {
+			return doctor.Unknown[doctor.Uses]("what the house answers is not understood: %v", err)
 		}
+		u.Latest[id] = at
 	}
 	return doctor.Know(u)
 }

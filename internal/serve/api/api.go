@@ -53,6 +53,7 @@ type state interface {
 	Audit(ctx context.Context, from int64) iter.Seq2[store.AuditRecord, error]
 	VerifyAudit(ctx context.Context) (int64, error)
 	PrivateList(ctx context.Context, bucket string, idPrefix ...string) ([]store.PrivateItem, error)
+	Uses(ctx context.Context) (since time.Time, latest map[principal.ID]time.Time, err error)
 }
 
 // Config is what the door needs. State, Keys and Issuers are required; what else
@@ -138,6 +139,7 @@ func (d *Door) Handler() http.Handler {
 		"POST " + wire.PathWhoCan:             whoCan,
 		"POST " + wire.PathWhatCan:            whatCan,
 		"GET " + wire.PathTrace:               d.trace,
+		"GET " + wire.PathIdentityUses:        d.identityUses,
 		"POST " + wire.PathPassword:           d.password,
 		"POST " + wire.PathSecrets:            d.newSecret,
 		"GET " + wire.PathAllSecrets:          d.secrets,

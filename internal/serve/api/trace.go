@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -74,6 +75,25 @@ func (d *Door) trace(w http.ResponseWriter, r *http.Request, s *session) error {
 	out := wire.Trace{Events: make([]wire.Event, len(events)), Rehearsal: d.conf.Stage.Summary()}
 	for i, e := range events {
 		out.Events[i] = wireEvent(e)
+	}
+	return serve.JSON(w, http.StatusOK, out)
+}
+
+// identityUses answers when managed identities got their latest tokens, to who may read
+// everybody's events.
+func (d *Door) identityUses(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := s.need(actionTrace, scope.Root, nil); err != nil {
+		return err
+	}
+	since, latest, err := d.conf.State.Uses(r.Context())
+	if err != nil {
+		return err
+	}
+	out := wire.IdentityUses{Since: since, Latest: make(map[string]time.Time)}
+	for m := range s.est.Identities() {
+		if at, ok := latest[m.ID]; ok {
+			out.Latest[m.ID.String()] = at.UTC()
+		}
 	}
 	return serve.JSON(w, http.StatusOK, out)
 }

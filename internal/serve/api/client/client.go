@@ -116,6 +116,11 @@ func (c *Client) Trace(ctx context.Context, user, cluster string, limit int) ([]
 	return c.Events(ctx, WhichEvents{User: user, Cluster: cluster, Limit: limit})
 }
 
+// IdentityUses returns when managed identities got their latest tokens.
+func (c *Client) IdentityUses(ctx context.Context) (out wire.IdentityUses, err error) {
+	return out, c.do(ctx, http.MethodGet, wire.PathIdentityUses, nil, nil, &out)
+}
+
 // WhichEvents are the events that are asked for. The zero WhichEvents are all.
 type WhichEvents struct {
 	User    string // an object id or a name

@@ -12,27 +12,29 @@ import (
 
 // Paths of the door. {id} and {app} are an object id and an application id.
 const (
-	PathWhoAmI   = "/gatehouse/v1/whoami"
-	PathEstate   = "/gatehouse/v1/estate"
-	PathChanges  = "/gatehouse/v1/changes"
-	PathCanI     = "/gatehouse/v1/ask/can-i"
-	PathWhy      = "/gatehouse/v1/ask/why"
-	PathWhoCan   = "/gatehouse/v1/ask/who-can"
-	PathWhatCan  = "/gatehouse/v1/ask/what-can"
-	PathTrace    = "/gatehouse/v1/trace"
-	PathPassword = "/gatehouse/v1/users/{id}/password"
-	PathSecrets  = "/gatehouse/v1/applications/{app}/secrets"
-	PathKeys     = "/gatehouse/v1/keys"
-	PathRotate   = "/gatehouse/v1/keys/rotate"
-	PathStopKey  = "/gatehouse/v1/keys/stop"
-	PathIssuing  = "/gatehouse/v1/keys/issuing"
-	PathAudit    = "/gatehouse/v1/audit"
-	PathVerify   = "/gatehouse/v1/audit/verify"
-	PathClusters = "/gatehouse/v1/clusters"
-	PathAdmin    = "/gatehouse/v1/clusters/admin-kubeconfig"
-	PathAttach   = "/gatehouse/v1/clusters/attachment"
-	PathExamine  = "/gatehouse/v1/clusters/examine"
-	PathAccess   = "/gatehouse/v1/clusters/user-access"
+	PathWhoAmI  = "/gatehouse/v1/whoami"
+	PathEstate  = "/gatehouse/v1/estate"
+	PathChanges = "/gatehouse/v1/changes"
+	PathCanI    = "/gatehouse/v1/ask/can-i"
+	PathWhy     = "/gatehouse/v1/ask/why"
+	PathWhoCan  = "/gatehouse/v1/ask/who-can"
+	PathWhatCan = "/gatehouse/v1/ask/what-can"
+	PathTrace   = "/gatehouse/v1/trace"
+
+	PathIdentityUses = "/gatehouse/v1/identity-uses"
+	PathPassword     = "/gatehouse/v1/users/{id}/password"
+	PathSecrets      = "/gatehouse/v1/applications/{app}/secrets"
+	PathKeys         = "/gatehouse/v1/keys"
+	PathRotate       = "/gatehouse/v1/keys/rotate"
+	PathStopKey      = "/gatehouse/v1/keys/stop"
+	PathIssuing      = "/gatehouse/v1/keys/issuing"
+	PathAudit        = "/gatehouse/v1/audit"
+	PathVerify       = "/gatehouse/v1/audit/verify"
+	PathClusters     = "/gatehouse/v1/clusters"
+	PathAdmin        = "/gatehouse/v1/clusters/admin-kubeconfig"
+	PathAttach       = "/gatehouse/v1/clusters/attachment"
+	PathExamine      = "/gatehouse/v1/clusters/examine"
+	PathAccess       = "/gatehouse/v1/clusters/user-access"
 
 	PathRehearsal          = "/gatehouse/v1/rehearsal"
 	PathIdentitySessions   = "/gatehouse/v1/identity-sessions"
@@ -308,6 +310,14 @@ type Identity struct {
 // EndIdentitySession names a session by its secret.
 type EndIdentitySession struct {
 	Secret string `json:"secret"`
+}
+
+// IdentityUses are when managed identities got their latest tokens, at most ten
+// minutes too early. An identity that is not there has got none since Since; without
+// one, nobody can say.
+type IdentityUses struct {
+	Since  time.Time            `json:"since,omitzero"`
+	Latest map[string]time.Time `json:"latest"` // by object id
 }
 
 // Trace is what the doors did lately, oldest first.
