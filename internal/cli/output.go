@@ -49,9 +49,19 @@ func (o *options) machine(env *Env, v any) (bool, error) {
 	return true, err
 }
 
-// table prints rows under a heading; a heading in parentheses is for wide only.
+// table prints rows under a heading; a heading in parentheses is for wide only. By
+// name, it prints what other commands call each row by: its ID, if it has one, else
+// what comes first.
 func (o *options) table(w io.Writer, heading []string, rows [][]string) {
-	tw := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	if o.output == "name" {
+		at := max(0, slices.Index(heading, "ID"))
+		for _, row := range rows {
+			fmt.Fprintln(w, printable(row[at]))
+		}
+		return
+	}
+	var text strings.Builder
+	tw := tabwriter.NewWriter(&text, 0, 8, 3, ' ', 0)
 	line := func(cells []string) {
 		var shown []string
 		for i, cell := range cells {
@@ -60,7 +70,7 @@ func (o *options) table(w io.Writer, heading []string, rows [][]string) {
 			}
 			shown = append(shown, printable(cell))
 		}
-		fmt.Fprintln(tw, strings.TrimRight(strings.Join(shown, "\t"), "\t "))
+		fmt.Fprintln(tw, strings.Join(shown, "\t"))
 	}
 	titles := make([]string, len(heading))
 	for i, h := range heading {
@@ -71,6 +81,10 @@ func (o *options) table(w io.Writer, heading []string, rows [][]string) {
 		line(row)
 	}
 	tw.Flush()
+	// Not before: cells that are empty at the end of a line still make columns.
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 }
 
 // printable keeps what is stored from moving the cursor of whoever looks at it.

@@ -83,6 +83,9 @@ func (v *vaultDoor) ask(ctx context.Context, method, path string, query url.Valu
 		// The kept token was ended before its time. The vault did nothing.
 		err = v.send(ctx, method, path, query, text, out, true)
 	}
+	if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusNotFound {
+		return cli.Usage("%w", r) // a name is wrong
+	}
 	return err
 }
 
