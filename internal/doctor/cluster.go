@@ -78,7 +78,7 @@ func (c Cluster) enable() string {
 	if c.Record.Attached {
 		return "attach the cluster with an issuer that the house can ask for its keys"
 	}
-	return fmt.Sprintf("az aks update --resource-group %s --name %s --enable-oidc-issuer --enable-workload-identity", Quote(c.Record.ResourceGroup), Quote(c.Record.Name))
+	return fmt.Sprintf("az aks update --resource-group %s --name %s --enable-oidc-issuer", Quote(c.Record.ResourceGroup), Quote(c.Record.Name))
 }
 
 func (c Cluster) clock(f *findings) {
@@ -113,7 +113,7 @@ func (c Cluster) webhook(f *findings, now time.Time) {
 	}
 	conf, hook := c.registered()
 	if hook == nil {
-		fix := c.enable()
+		fix := fmt.Sprintf("gatehouse cluster set %s --workload-identity", Quote(c.Record.Name))
 		if c.Record.Attached {
 			fix = "helm install gatehouse deploy/helm/gatehouse-workload-identity --namespace gatehouse-system --create-namespace"
 		}

@@ -18,9 +18,9 @@ import (
 
 func newClusterSet(env *cli.Env) *cobra.Command {
 	var (
-		endpoint, caFile, why string
-		admins                []string
-		azure, noLocal        bool
+		endpoint, caFile, why    string
+		admins                   []string
+		azure, noLocal, workload bool
 	)
 	cmd := &cobra.Command{
 		Use:   "set CLUSTER",
@@ -29,7 +29,8 @@ func newClusterSet(env *cli.Env) *cobra.Command {
 gatehouse kubeconfig writes; of a cluster that the house runs, the house knows it.`,
 		Example: `  gatehouse cluster set edge-1 --endpoint https://10.0.0.5:6443 --ca-file /etc/kubernetes/pki/ca.crt
   gatehouse cluster set aks-1 --azure-rbac=false --why "back to Kubernetes RBAC alone"
-  gatehouse cluster set aks-1 --disable-local-accounts`,
+  gatehouse cluster set aks-1 --disable-local-accounts
+  gatehouse cluster set aks-2 --workload-identity`,
 		Args: cli.Exactly("CLUSTER"), ValidArgsFunction: cli.Complete(env, 0, cli.Clusters),
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
 			c, err := reach(cmd, env)
@@ -62,6 +63,13 @@ gatehouse kubeconfig writes; of a cluster that the house runs, the house knows i
 			if set("disable-local-accounts") {
 				rec.DisableLocalAccounts = noLocal
 			}
+			if set("workload-identity") {
+				if rec.Attached {
+					return cli.Usage("cluster %s is run by others: install the webhook there, with deploy/helm/gatehouse-workload-identity", rec.Name)
+				}
+				// The issuer stays when it is turned off: credentials name it.
+				rec.WorkloadIdentity, rec.OIDCIssuer = workload, rec.OIDCIssuer || workload
+			}
 			if was, _ := est.Get(rec.Key()); same(was, rec) {
 				return cli.Usage("that changes nothing: see %s --help", cmd.CommandPath())
 			}
@@ -85,6 +93,7 @@ gatehouse kubeconfig writes; of a cluster that the house runs, the house knows i
 	f.StringArrayVar(&admins, "admin-group", nil, "`group` whose members are cluster-admin, instead of those that there are; may be repeated")
 	f.BoolVar(&azure, "azure-rbac", false, "whether role assignments grant access to the cluster")
 	f.BoolVar(&noLocal, "disable-local-accounts", false, "whether certificates of local administrators are refused")
+	f.BoolVar(&workload, "workload-identity", false, "whether pods get identities from the house; turns the issuer of service account tokens on as well")
 	f.StringVar(&why, "why", "", "`reason`, for the audit log")
 	cli.CompleteFlag(cmd, env, "admin-group", cli.Groups)
 	return cmd
