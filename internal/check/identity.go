@@ -137,6 +137,9 @@ func nodeUses(c resource.Cluster) []use {
 
 // about begins a finding about an identity that a cluster uses.
 func (l *look) about(c resource.Cluster, u use) Finding {
+	if sp, ok := l.est.ServicePrincipal(u.ref.Object); ok {
+		return Finding{About: sp.Key(), Name: "service principal " + sp.DisplayName, Cluster: c.Scope}
+	}
 	return Finding{About: keyOf(u.ref.Object), Name: "managed identity " + l.nameOf(u.ref.Object), Cluster: c.Scope}
 }
 
@@ -157,11 +160,19 @@ func controlPlaneRights(l *look) {
 			if u.what != "the control plane" {
 				continue
 			}
-			l.excess(c, u, "may change everything in a subscription:", func(g *estate.Grant) bool {
-				return !broadTypes[g.Scope.Type()] || !l.shared.rules(g.Role)
-			})
+			l.rules(c, u)
+		}
+		if sp, ok := l.est.ServicePrincipalOf(c.Tenant, c.Identity.Application); ok && c.Identity.Type == resource.ServicePrincipal {
+			l.rules(c, use{what: "the control plane", ref: resource.IdentityRef{Object: sp.ID}})
 		}
 	}
+}
+
+// rules finds what makes a control plane the owner of a subscription.
+func (l *look) rules(c resource.Cluster, u use) {
+	l.excess(c, u, "may change everything in a subscription:", func(g *estate.Grant) bool {
+		return !broadTypes[g.Scope.Type()] || !l.shared.rules(g.Role)
+	})
 }
 
 const (

@@ -368,6 +368,27 @@ roleRef: {kind: ClusterRole, name: cluster-admin, apiGroup: rbac.authorization.k
 	}
 }
 
+// A control plane that is a service principal is held to the same as one that is a
+// managed identity.
+func TestAServicePrincipalIsAControlPlaneAsWell(t *testing.T) {
+	t.Parallel()
+	const owner = `kind: RoleAssignment
+principal: pipeline
+role: Contributor
+scope: /subscriptions/50000000-0000-4000-8000-000000000001
+`
+	est := brokenBy(t, "service-principal")
+	if found := check.Run(facts(t, est, nil, ""), one(t, "control-plane-rights")); len(found) > 0 {
+		t.Errorf("one with no role:\n%s", tell(found))
+	}
+	f := facts(t, with(t, est, []byte(owner)), nil, "")
+	found := check.Run(f, one(t, "control-plane-rights"))
+	if len(found) != 1 || found[0].Verdict != doctor.Wrong || found[0].Name != "service principal pipeline" {
+		t.Fatalf("one that may change everything:\n%s", tell(found))
+	}
+	mend(t, one(t, "control-plane-rights"), f, found[0])
+}
+
 // What says the same as a broken rule in other letters is found as well.
 func TestOtherSpellingsOfWhatIsBroad(t *testing.T) {
 	t.Parallel()
