@@ -114,8 +114,8 @@ var liveChecks = []check{
 			}
 			var wide []string
 			for _, s := range subjects {
-				all := s.group == "system:authenticated" || s.group == "system:unauthenticated"
-				if all && !slices.Contains(upstreamWide, s.binding) {
+				all := s.group == "system:authenticated" || s.group == "system:unauthenticated" || s.group == anonymous
+				if all && !slices.Contains(upstreamWide, s.bound) {
 					wide = append(wide, s.String())
 				}
 			}
@@ -127,9 +127,16 @@ var liveChecks = []check{
 	},
 }
 
+// anonymous is the user that stands for nobody, and so for everybody.
+const anonymous = "system:anonymous"
+
 // upstreamWide are the bindings to everybody that kube-apiserver and kubeadm make
-// themselves.
-var upstreamWide = []string{"system:basic-user", "system:discovery", "system:public-info-viewer", "kubeadm:bootstrap-signer-clusterinfo"}
+// themselves. One of the same name that gives another role is somebody else's.
+var upstreamWide = []bound{
+	{"system:basic-user", "", "ClusterRole system:basic-user"}, {"system:discovery", "", "ClusterRole system:discovery"},
+	{"system:public-info-viewer", "", "ClusterRole system:public-info-viewer"},
+	{"kubeadm:bootstrap-signer-clusterinfo", "kube-public", "Role kubeadm:bootstrap-signer-clusterinfo"},
+}
 
 // isReserved reports whether a group is one of certificates or of Kubernetes.
 func isReserved(group string) bool {
@@ -162,8 +169,14 @@ func (c *chart) post(ctx context.Context, path, body string) (verdict, error) {
 	return out, nil
 }
 
-// A boundGroup is one group in one binding.
-type boundGroup struct{ binding, namespace, group string }
+// A bound says which binding it is, and which role it gives.
+type bound struct{ binding, namespace, role string }
+
+// A boundGroup is one group, or nobody, in one binding.
+type boundGroup struct {
+	bound
+	group string
+}
 
 func (b boundGroup) String() string {
 	if b.namespace == "" {
@@ -185,6 +198,7 @@ func (c *chart) boundGroups(ctx context.Context) ([]boundGroup, error) {
 		var list struct {
 			Items []struct {
 				Metadata struct{ Name, Namespace string }
+				RoleRef  struct{ Kind, Name string }
 				Subjects []struct{ Kind, Name string }
 			}
 		}
@@ -193,8 +207,8 @@ func (c *chart) boundGroups(ctx context.Context) ([]boundGroup, error) {
 		}
 		for _, b := range list.Items {
 			for _, s := range b.Subjects {
-				if s.Kind == "Group" {
-					all = append(all, boundGroup{b.Metadata.Name, b.Metadata.Namespace, s.Name})
+				if s.Kind == "Group" || s.Kind == "User" && s.Name == anonymous {
+					all = append(all, boundGroup{bound{b.Metadata.Name, b.Metadata.Namespace, b.RoleRef.Kind + " " + b.RoleRef.Name}, s.Name})
 				}
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -210,4 +212,44 @@ func FuzzManifestFlags(f *testing.F) {
 			t.Errorf("%q: flags %v together with %v", data, flags, err)
 		}
 	})
+}
+
+// TestBindingsToEverybodyAreNotLeftOutByTheirName: of what is bound to everybody, only
+// what Kubernetes itself binds is fine, with the role that it binds.
+func TestBindingsToEverybodyAreNotLeftOutByTheirName(t *testing.T) { // KR-15
+	t.Parallel()
+	const basic = `{"metadata":{"name":"system:discovery"},"roleRef":{"kind":"ClusterRole","name":"system:discovery"},"subjects":[{"kind":"Group","name":"system:authenticated"}]}`
+	binding := func(name, namespace, role, kind, subject string) string {
+		return fmt.Sprintf(`{"metadata":{"name":%q,"namespace":%q},"roleRef":{"kind":"ClusterRole","name":%q},"subjects":[{"kind":%q,"name":%q}]}`, name, namespace, role, kind, subject)
+	}
+	for _, tt := range []struct {
+		law, cluster, namespaced, want string
+	}{
+		{"what Kubernetes binds", basic, "", "ok"},
+		{"its name with another role", binding("system:discovery", "", "cluster-admin", "Group", "system:authenticated"), "", "warning"},
+		{"its name in a namespace", basic, binding("system:discovery", "shop", "system:discovery", "Group", "system:authenticated"), "warning"},
+		{"the user that stands for nobody", binding("open", "", "view", "User", "system:anonymous"), "", "warning"},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings":
+					fmt.Fprintf(w, `{"items":[%s]}`, tt.cluster)
+				case "/apis/rbac.authorization.k8s.io/v1/rolebindings":
+					fmt.Fprintf(w, `{"items":[%s]}`, tt.namespaced)
+				default:
+					http.NotFound(w, r)
+				}
+			}))
+			defer server.Close()
+			p, _ := healthy(t, newStub(t))
+			p.API = &cluster.API{Server: server.URL, Client: server.Client()}
+			for _, f := range cluster.Doctor(t.Context(), p) {
+				if f.ID == "rbac-everybody" && string(f.Severity) != tt.want {
+					t.Errorf("%s, want %s: %s", f.Severity, tt.want, f.What)
+				}
+			}
+		})
+	}
 }
