@@ -67,7 +67,11 @@ func ExamineAccount(a Account) []Finding {
 		f.add(Finding{Check: "client-id", Verdict: Wrong, What: what, Fix: fix})
 		return f.all
 	}
-	f.all = append(f.all, a.identity(client, sa.Annotations[inject.TenantIDAnnotation], nil)...)
+	tenant, named := sa.Annotations[inject.TenantIDAnnotation]
+	if home := a.Cluster.Record.Tenant; !named && !home.IsZero() {
+		tenant = home.String() // what the webhook puts into the pods
+	}
+	f.all = append(f.all, a.identity(client, tenant, nil)...)
 	return f.all
 }
 
@@ -132,11 +136,16 @@ func (a Account) trust(i Identity, pod *Pod) []Finding {
 	return found
 }
 
-// trustedBy is the one identity that trusts the account.
+// trustedBy is the one identity that trusts the account. Another cluster's account of
+// the same name is somebody else.
 func (a Account) trustedBy() (found Identity, ok bool) {
+	issuer, known := a.Cluster.Issuer.Get()
+	if !known {
+		issuer = a.Cluster.Record.IssuerURL
+	}
 	for _, i := range a.Estate.TokenHolders() {
 		for _, c := range a.Estate.TrustsOf(i.Client, a.Estate.Now) {
-			if !token.WantOf(c).Compare("", a.subject(), "").Subject || found.Client == i.Client {
+			if fit := token.WantOf(c).Compare(issuer, a.subject(), ""); !fit.Issuer || !fit.Subject || found.Client == i.Client {
 				continue
 			}
 			if ok {

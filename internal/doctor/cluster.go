@@ -120,6 +120,10 @@ func (c Cluster) webhook(f *findings, now time.Time) {
 		f.wrong("webhook", fix, "no configuration has the webhook %s: no pod gets an identity", WebhookName)
 		return
 	}
+	if !slices.ContainsFunc(hook.Rules, createsPods) {
+		f.wrong("webhook", "apply the configuration of the webhook again", "the configuration %s has the webhook %s, and no rule of it calls it when a pod is created", conf.Name, WebhookName)
+		return
+	}
 	f.right("webhook", "the configuration %s has the webhook", conf.Name)
 	switch p := hook.FailurePolicy; {
 	case p == nil || *p == admissionv1.Fail:
@@ -129,6 +133,16 @@ func (c Cluster) webhook(f *findings, now time.Time) {
 			Got: string(*p), Want: string(admissionv1.Fail), Fix: fmt.Sprintf("set failurePolicy: Fail for %s in the MutatingWebhookConfiguration %s", WebhookName, conf.Name)})
 	}
 	authority(f, hook.ClientConfig.CABundle, now)
+}
+
+// createsPods reports whether a rule calls its webhook when a pod is created.
+func createsPods(r admissionv1.RuleWithOperations) bool {
+	has := func(list []string, all ...string) bool {
+		return slices.ContainsFunc(list, func(s string) bool { return slices.Contains(all, s) })
+	}
+	create := slices.Contains(r.Operations, admissionv1.Create) || slices.Contains(r.Operations, admissionv1.OperationAll)
+	return create && has(r.APIGroups, "", "*") && has(r.APIVersions, "v1", "*") && has(r.Resources, "pods", "pods/*", "*", "*/*") &&
+		(r.Scope == nil || *r.Scope != admissionv1.ClusterScope)
 }
 
 // authority says whether the API server can verify the webhook's certificate.

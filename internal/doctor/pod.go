@@ -39,6 +39,9 @@ func ExaminePod(p Pod) []Finding {
 		// What the pod asks for counts, and not what its account says by now.
 		account = upTo(account, "client-id")
 		account = append(account, p.Account.identity(client, tenant, &p)...)
+		if tenant == "" {
+			f.unseen("tenant", "the containers do not say in which one tenant they ask")
+		}
 	}
 	f.all = append(f.all, account...)
 	f.all = append(f.all, ExamineCluster(p.Account.Cluster, p.Now)...)

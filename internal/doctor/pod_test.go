@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/doctor"
 	"github.com/gatehouse-io/gatehouse/internal/inject"
 	"github.com/gatehouse-io/gatehouse/internal/resource"
@@ -43,6 +44,8 @@ func ward(t testing.TB) *doctor.Pod {
 	t.Helper()
 	ca := bundle(t, moment.Add(time.Hour))
 	hook := admissionv1.MutatingWebhook{Name: doctor.WebhookName, FailurePolicy: new(admissionv1.Fail), ClientConfig: admissionv1.WebhookClientConfig{CABundle: ca},
+		Rules: []admissionv1.RuleWithOperations{{Operations: []admissionv1.OperationType{admissionv1.Create},
+			Rule: admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}}}},
 		ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{inject.UseLabel: "true"}},
 		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 			{Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system"}}}}}
@@ -120,6 +123,12 @@ func TestPods(t *testing.T) {
 		{"a webhook that may be there", func(p *doctor.Pod) {
 			p.Account.Cluster.Configurations = doctor.Unknown[[]admissionv1.MutatingWebhookConfiguration]("forbidden")
 		}, "webhook", unseen, "forbidden"},
+		{"a webhook that no rule calls", func(p *doctor.Pod) { hook(p).Rules = nil }, "webhook", wrong, "no rule of it calls it"},
+		{"a webhook that is called for other objects", func(p *doctor.Pod) { hook(p).Rules[0].Resources = []string{"pods/exec", "deployments"} }, "webhook", wrong, "no rule of it calls it"},
+		{"a webhook that is called for other pods", func(p *doctor.Pod) { hook(p).Rules[0].Operations = []admissionv1.OperationType{admissionv1.Update} }, "webhook", wrong, "no rule of it calls it"},
+		{"a webhook that is called for all", func(p *doctor.Pod) {
+			hook(p).Rules[0] = admissionv1.RuleWithOperations{Operations: []admissionv1.OperationType{"*"}, Rule: admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}}}
+		}, "webhook", right, "has the webhook"},
 		{"a webhook that fails open", func(p *doctor.Pod) { hook(p).FailurePolicy = new(admissionv1.Ignore) }, "failure-policy", wrong, "stay so"},
 		{"an authority that has expired", func(p *doctor.Pod) { p.Now = moment.Add(2 * time.Hour) }, "webhook-authority", wrong, "valid now"},
 		{"an authority of the system's", func(p *doctor.Pod) { hook(p).ClientConfig.CABundle = nil }, "webhook-authority", unseen, "not seen from here"},
@@ -154,6 +163,13 @@ func TestPods(t *testing.T) {
 			account(p).Annotations[inject.ClientIDAnnotation] = "99999999-0000-4000-8000-000000000099"
 		}, "client-id-differs", wrong, "has 99999999"},
 		{"another tenant", func(p *doctor.Pod) { setEnv(p, "AZURE_TENANT_ID", "99999999-0000-4000-8000-000000000099") }, "tenant", wrong, "another tenant"},
+		{"two containers in two tenants", func(p *doctor.Pod) {
+			second := *p.Pod.Spec.Containers[0].DeepCopy()
+			second.Name = "other"
+			second.Env[1].Value = "99999999-0000-4000-8000-000000000099"
+			p.Pod.Spec.Containers = append(p.Pod.Spec.Containers, second)
+		}, "tenant", unseen, "in which one tenant"},
+		{"no tenant", func(p *doctor.Pod) { setEnv(p, "AZURE_TENANT_ID", "") }, "tenant", unseen, "in which one tenant"},
 		{"a variable from elsewhere", func(p *doctor.Pod) { p.Pod.Spec.Containers[0].Env[0].ValueFrom = new(corev1.EnvVarSource) }, "variable", unseen, "comes from elsewhere"},
 		{"another address than the house's", func(p *doctor.Pod) { setEnv(p, "AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com/") }, "authority", unseen, "another name of this house"},
 		{"the address without its slash", func(p *doctor.Pod) { setEnv(p, "AZURE_AUTHORITY_HOST", "https://gatehouse.example") }, "authority", wrong, "trailing slash"},
@@ -161,6 +177,10 @@ func TestPods(t *testing.T) {
 			p.Pod.Spec.Volumes[0].Projected.Sources[0].ServiceAccountToken.Audience = "AzureADTokenExchange"
 		}, "audience", wrong, "missing prefix"},
 		{"no credential at all", func(p *doctor.Pod) { p.Account.Estate = load(t) }, "credential", wrong, "az identity federated-credential create --name shop-web"},
+		{"no credential, and a token for somebody else", func(p *doctor.Pod) {
+			p.Account.Estate = load(t)
+			p.Pod.Spec.Volumes[0].Projected.Sources[0].ServiceAccountToken.Audience = "vault"
+		}, "credential", wrong, "--audiences api://AzureADTokenExchange"},
 		{"credentials that may not be read", func(p *doctor.Pod) { p.Account.Estate = load(t); p.Account.Estate.Unread = "no right" }, "credential", unseen, "no right"},
 		{"an issuer that nobody told", func(p *doctor.Pod) { p.Account.Cluster.Issuer = doctor.Unknown[string]("forbidden") }, "issuer", unseen, "forbidden"},
 		{"another cluster's API server", func(p *doctor.Pod) { p.Account.Cluster.Issuer = doctor.Know("https://other.example/") }, "oidc-issuer", wrong, "is this its API server?"},
@@ -191,5 +211,56 @@ func TestPods(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The tenant that the webhook writes is that of the cluster, unless the account names one.
+func TestAnAccountAsksInTheTenantOfItsCluster(t *testing.T) {
+	t.Parallel()
+	p := ward(t)
+	expect(t, doctor.ExamineAccount(p.Account), "subject", doctor.Right, subject)
+	p.Account.Cluster.Record.Tenant = directory.TenantID{9}
+	expect(t, doctor.ExamineAccount(p.Account), "tenant", doctor.Wrong, "another tenant")
+	account(p).Annotations[inject.TenantIDAnnotation] = corp.ID.String()
+	if found := doctor.ExamineAccount(p.Account); doctor.Worst(found) != doctor.Right {
+		t.Errorf("an account that names the identity's tenant: %+v", found)
+	}
+}
+
+// An account of the same name in another cluster is somebody else: nobody is told to
+// give him the identity.
+func TestNobodyIsTrustedForANameOfAnotherCluster(t *testing.T) {
+	t.Parallel()
+	for law, change := range map[string]func(*doctor.Cluster){
+		"as its API server says": func(c *doctor.Cluster) { c.Issuer = doctor.Know("https://oidc.example/t/other/") },
+		"as is recorded": func(c *doctor.Cluster) {
+			c.Issuer, c.Record.IssuerURL = doctor.Known[string]{}, "https://oidc.example/t/other/"
+		},
+		"of which nothing is known": func(c *doctor.Cluster) { c.Issuer, c.Record.IssuerURL = doctor.Known[string]{}, "" },
+	} {
+		p := ward(t)
+		account(p).Annotations = nil
+		change(&p.Account.Cluster)
+		for _, f := range doctor.ExamineAccount(p.Account) {
+			if text := f.What + " " + f.Fix; strings.Contains(text, "trusts it") || strings.Contains(text, web.ClientID.String()) {
+				t.Errorf("a cluster %s: %+v", law, f)
+			}
+		}
+	}
+}
+
+// A credential for the audience of somebody else would let him be the identity, with the
+// tokens that he is sent.
+func TestNoFixTakesTheAudienceOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	other := credential("other", func(c *directory.FederatedCredential) { c.Audiences = []string{"api://one"} })
+	slip := credential("slip", func(c *directory.FederatedCredential) { c.Issuer = strings.TrimSuffix(issuer, "/") })
+	for law, est := range map[string]doctor.Estate{"without a credential": load(t), "with one for another audience": load(t, other), "with one of another issuer": load(t, slip)} {
+		identity, _ := est.Identity(web.ClientID)
+		for _, f := range est.Trust(doctor.Presented{Issuer: doctor.Know(issuer), Subject: doctor.Know(subject), Audience: doctor.Know("vault")}, identity, true) {
+			if strings.Contains(f.Fix, "vault") {
+				t.Errorf("%s: %s", law, f.Fix)
+			}
+		}
 	}
 }

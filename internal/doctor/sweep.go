@@ -116,7 +116,7 @@ func (s Sweep) accounts(c Swept) []Finding {
 		if client == "" {
 			continue
 		}
-		a := Account{Namespace: sa.Namespace, Name: sa.Name, Estate: s.Estate}
+		a := Account{Namespace: sa.Namespace, Name: sa.Name, Cluster: Cluster{Record: c.Cluster}, Estate: s.Estate}
 		one := &findings{about: fmt.Sprintf("service account %s/%s", sa.Namespace, sa.Name)}
 		a.client(one, client)
 		if Worst(one.all) == Right {
@@ -209,15 +209,18 @@ func (s Sweep) leads(f *findings, i Identity, c directory.FederatedCredential) (
 	subject := cmp.Or(c.Subject, string(c.SubjectPattern))
 	_, _, account := cutAccount(subject)
 	for cluster := range s.Estate.Clusters() {
-		switch d := Compare(c.Issuer, cluster.IssuerURL); {
-		case cluster.IssuerURL == "":
-		case d == nil && !account:
+		switch {
+		case cluster.IssuerURL == "" || cluster.IssuerURL != c.Issuer:
+		case !account:
 			f.add(Finding{Check: "subject-exists", Verdict: Wrong, What: "tokens of cluster " + cluster.Name + " are of service accounts, and the subject is none", Got: subject,
 				Want: accountPrefix + "NAMESPACE:NAME", Fix: i.RemoveCredential(c.Name)})
 			return ""
-		case d == nil:
+		default:
 			return s.exists(f, i, c, cluster)
-		case d.Slip():
+		}
+	}
+	for cluster := range s.Estate.Clusters() {
+		if d := Compare(c.Issuer, cluster.IssuerURL); cluster.IssuerURL != "" && d.Slip() {
 			out := Finding{Check: "issuer-known", Verdict: Wrong, What: "the issuer is nearly that of cluster " + cluster.Name, Got: c.Issuer, Want: cluster.IssuerURL, Differ: d}
 			if c.Subject != "" {
 				out.Fix = i.write("update", c.Name, Presented{Know(cluster.IssuerURL), Know(c.Subject), Know(strings.Join(c.Audiences, " "))})

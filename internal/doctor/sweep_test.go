@@ -102,6 +102,11 @@ func TestSweeps(t *testing.T) {
 		{"an issuer of no cluster", []record.Record{cred, given}, nil, "issuer-known", wrong, "az identity federated-credential delete --name shop-web"},
 		{"an issuer of a cluster that one may not see", []record.Record{cred, given}, func(s *doctor.Sweep) { s.Estate.Unread = "no right" }, "issuer-known", unseen, "no right"},
 		{"an issuer that is nearly a cluster's", []record.Record{aks, given, credential("near", func(c *directory.FederatedCredential) { c.Issuer = strings.TrimSuffix(issuer, "/") })}, nil, "issuer-known", wrong, "trailing slash"},
+		{"an issuer that is one cluster's and nearly another's", []record.Record{func() record.Record {
+			c := aks
+			c.Scope, c.Name, c.IssuerURL = scope.MustParse(strings.Replace(aks.Scope.String(), "aks-1", "aks-0", 1)), "aks-0", strings.Replace(issuer, "cluster", "Cluster", 1)
+			return c
+		}(), aks, cred, given}, read(nil, sa("shop", "web", web.ClientID.String())), "credentials", right, "1 federated credential"},
 		{"a pipeline's credential is nobody's cluster", append(crowd(1), given), nil, "credentials", right, "1 federated credential"},
 		{"a credential twice but for a slip", []record.Record{aks, cred, given, credential("other", func(c *directory.FederatedCredential) { c.Subject = "system:serviceaccount:shop:Web" })}, read(nil, sa("shop", "web", "")), "twice", wrong, "a slip of the pen"},
 		{"a pattern that does not count", []record.Record{aks, cred, pattern, given}, read(nil, sa("shop", "web", ""), sa("batch", "job", "")), "pattern", wrong, "takes no token"},

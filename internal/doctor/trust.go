@@ -167,9 +167,10 @@ func nearest(p Presented, creds []directory.FederatedCredential) int {
 
 // mend is the smallest fix: of a slip, to write the credential again; else one more.
 func (i Identity) mend(p Presented, c directory.FederatedCredential, parts []part, slip, own bool) string {
-	// The usual audience is right: then it is the token that was asked for wrongly.
-	if a := parts[2]; !a.fits && a.want == Exchange && parts[0].fits && parts[1].fits {
-		return "ask for a token with the audience " + Exchange + ": let the webhook mount it, or set audience in the volume of the pod's template"
+	// The usual audience is right: then it is the token that was asked for wrongly. So it
+	// was if it is for somebody else, who could use it as well.
+	if a := parts[2]; !a.fits && (a.want == Exchange || !toExchange(p.Audience.value)) && parts[0].fits && parts[1].fits {
+		return "ask for a token with the audience " + a.want + ": let the webhook mount it, or set audience in the volume of the pod's template"
 	}
 	switch {
 	case slip, own && parts[0].fits && parts[1].fits && c.SubjectPattern == "":
@@ -188,9 +189,19 @@ func (i Identity) create(p Presented, own bool) string {
 	if ns, sa, ok := cutAccount(p.Subject.value); ok {
 		name = strings.ReplaceAll(ns+"-"+sa, ".", "-") // names of credentials have no dots
 	}
+	if !toExchange(p.Audience.value) {
+		p.Audience = Know(Exchange)
+	}
 	return i.write("create", free(name, 120, func(name string) bool {
 		return slices.ContainsFunc(i.credentials, func(c string) bool { return strings.EqualFold(c, name) })
 	}), p)
+}
+
+// toExchange reports whether tokens for an audience are made to be exchanged, in this
+// cloud or another one. A credential for any other audience would let whoever is sent
+// such a token be the identity.
+func toExchange(audience string) bool {
+	return strings.HasPrefix(audience, Exchange)
 }
 
 // write is the command that writes a credential.
