@@ -195,8 +195,15 @@ type PendingDevice struct {
 var ErrNoSuchCode = errors.New("no device waits for this code")
 
 // FindDevice returns the device behind a user code. Wrong codes are counted by
-// browser, by source and altogether; over the limit, codes are not looked at.
+// browser, by source and altogether; over the limit, codes are not looked at. A replica
+// looks at one at a time, so that many at once are not more than the limit.
 func (i *Issuer) FindDevice(ctx context.Context, typed, browser, source string) (PendingDevice, error) {
+	select {
+	case i.looking <- struct{}{}:
+		defer func() { <-i.looking }()
+	case <-ctx.Done():
+		return PendingDevice{}, ctx.Err()
+	}
 	limits := []struct {
 		kind, key string
 		limit     int

@@ -97,7 +97,8 @@ func splitRefresh(text string) (id string, secret, mark []byte, ok bool) {
 func (f family) successor(secret []byte, now time.Time) ([]byte, bool) {
 	was := digest("refresh", string(secret))
 	at := slices.IndexFunc(f.Recent, func(r rotation) bool { return equal(r.Was, was) })
-	if at < 0 || now.Sub(f.Recent[at].At) > RefreshGrace {
+	// A clock that was moved back since makes no grace longer.
+	if at < 0 || now.Sub(f.Recent[at].At).Abs() > RefreshGrace {
 		return nil, false
 	}
 	for _, r := range f.Recent[at:] {
@@ -108,7 +109,7 @@ func (f family) successor(secret []byte, now time.Time) ([]byte, bool) {
 
 // rotate replaces the live token, whose secret is given, and returns the next one's.
 func (f *family) rotate(secret []byte, now time.Time) []byte {
-	f.Recent = slices.DeleteFunc(slices.Clone(f.Recent), func(r rotation) bool { return now.Sub(r.At) > RefreshGrace })
+	f.Recent = slices.DeleteFunc(slices.Clone(f.Recent), func(r rotation) bool { return now.Sub(r.At).Abs() > RefreshGrace })
 	if len(f.Recent) >= maxRecent {
 		f.Recent = f.Recent[1:]
 	}

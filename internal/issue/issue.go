@@ -106,6 +106,7 @@ type Issuer struct {
 	machine   func() time.Time // for what others signed
 
 	passwords *pool
+	looking   chan struct{} // held by the one FindDevice under way
 	pace      *pace
 	uses      *uses
 	dummy     string // a password hash that nothing matches
@@ -137,6 +138,7 @@ func New(c Config) (*Issuer, error) {
 	return &Issuer{
 		state: c.State, keys: c.Keys, foreign: c.Foreign, witness: c.Witness, authority: authority, fronts: fronts, now: c.Now, machine: c.Machine,
 		passwords: newPool(1, 50),
+		looking:   make(chan struct{}, 1),
 		pace:      newPace(),
 		uses:      new(uses),
 		dummy:     hashPassword(randomText(16)),

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,6 +223,27 @@ func TestADeviceCodeHasOneTerminalState(t *testing.T) {
 			t.Errorf("%s", r.Raw)
 		}
 	})
+}
+
+// OA-30: what is sent at once is counted as what is sent one after the other.
+func TestUserCodesCannotBeGuessedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.browser()
+	page := b.get("/device")
+	var wg sync.WaitGroup
+	var looked atomic.Int64
+	for n := range 40 {
+		wg.Go(func() {
+			if b.submit(page, "user_code", fmt.Sprintf("BCDFGHJ%c%c", "BCDFG"[n%5], "BCDFGHJK"[n/5]), "action", "code").Status == http.StatusBadRequest {
+				looked.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := looked.Load(); n != 5 {
+		t.Errorf("%d of 40 codes that one browser sent at once were looked at, want 5", n)
+	}
 }
 
 // OA-30.

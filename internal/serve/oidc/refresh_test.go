@@ -132,6 +132,24 @@ func TestARefreshTokenHasOneSuccessor(t *testing.T) {
 	}
 }
 
+// OA-25: the grace is three seconds, and a clock that is moved back in a rehearsal makes it
+// no longer: a token that was used is one that was copied.
+func TestAClockThatIsMovedBackMakesNoGraceLonger(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tid := tenantA.ID.String()
+	old := w.post(tokenPath(tid), ropc()).Refresh
+	w.clock.forward(8 * time.Hour)
+	live := w.post(tokenPath(tid), refresh(az, old)).Refresh
+	w.clock.forward(-8 * time.Hour)
+	if r := w.post(tokenPath(tid), refresh(az, old)); r.Error != "invalid_grant" || r.Code != 50173 {
+		t.Errorf("a token that was used eight hours from now: %d %s", r.Status, r.Raw)
+	}
+	if r := w.post(tokenPath(tid), refresh(az, live)); r.Error != "invalid_grant" {
+		t.Errorf("the family lives on: %s", r.Raw)
+	}
+}
+
 // JWT-31.
 func TestARefreshTokenHasOneSpelling(t *testing.T) {
 	t.Parallel()
