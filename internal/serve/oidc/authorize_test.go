@@ -226,8 +226,8 @@ func TestAuthorizationRequests(t *testing.T) {
 		{"OA-06: a confidential client on another port", with(secret, "redirect_uri", "http://localhost:3001/dev"), page},
 		{"OA-07: unknown client", with(good, "client_id", "99999999-0000-4000-8000-000000000009", "prompt", "none"), page},
 		{"OA-07: unregistered redirect URI", with(good, "redirect_uri", "https://evil.example/", "prompt", "none"), page},
-		{"OA-07: no redirect URI", with(good, "redirect_uri", ""), page},
-		{"OA-07: bad scope", with(good, "scope", "a b c/d e/f"), "invalid_scope"},
+		{"OA-07: no redirect URI", with(good, "redirect_uri", "", "prompt", "none"), page},
+		{"OA-07: bad scope", with(good, "scope", "a b c/d e/f", "prompt", "none"), "invalid_scope"},
 		{"OA-07: unknown resource", with(good, "scope", "https://nobody.example/.default"), "invalid_request"},
 		{"OA-07: no scope", with(good, "scope", ""), "invalid_request"},
 		{"OA-08: no challenge", with(good, "code_challenge", "", "code_challenge_method", ""), "invalid_request"},
@@ -377,6 +377,11 @@ func TestFormsOfAnotherBrowserOrSiteDoNothing(t *testing.T) {
 	deviceForm := victim.confirm(device)
 	logoutPage := victim.get("/" + tenantA.ID.String() + "/oauth2/v2.0/logout")
 
+	authorizeAt, err := url.Parse(authorizePath(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	send := func(b *browser, page reply, edit func(*http.Request, url.Values)) reply {
 		f := hidden(page)
 		f.Set("action", map[bool]string{true: "approve", false: "continue"}[page.Raw == deviceForm.Raw])
@@ -407,8 +412,15 @@ func TestFormsOfAnotherBrowserOrSiteDoNothing(t *testing.T) {
 		who  *browser
 		edit func(*http.Request, url.Values)
 	}{
+		{"with a ticket that is changed", victim, func(_ *http.Request, f url.Values) { f.Set("ticket", f.Get("ticket")+"x") }},
 		{"without a ticket", victim, func(_ *http.Request, f url.Values) { f.Del("ticket") }},
-		{"with another page's ticket", victim, func(_ *http.Request, f url.Values) { f.Set("ticket", hidden(victim.get("/device?")).Get("ticket")+"x") }},
+		{"with another page's ticket", victim, func(r *http.Request, f url.Values) {
+			other := account
+			if r.URL.Path == authorizeAt.Path {
+				other = logoutPage
+			}
+			f.Set("ticket", hidden(other).Get("ticket"))
+		}},
 		{"from another site, by Sec-Fetch-Site", victim, func(r *http.Request, _ url.Values) { r.Header.Set("Sec-Fetch-Site", "cross-site") }},
 		{"from another site, by Origin", victim, func(r *http.Request, _ url.Values) { r.Header.Set("Origin", "https://evil.example") }},
 		{"from a sibling site", victim, func(r *http.Request, _ url.Values) { r.Header.Set("Sec-Fetch-Site", "same-site") }},

@@ -206,7 +206,15 @@ func TestLogoutAsksAndLeadsOnlyToRegisteredAddresses(t *testing.T) {
 	if r := b.get(authorizePath(authorizeQuery())); strings.Contains(r.Raw, "Continue as") {
 		t.Error("still signed in")
 	}
+	own := w.post(tokenPath(tenantA.ID.String()), ropc("client_id", web.AppID.String(), "client_secret", w.secret))
+	if r := out(with(good, "id_token_hint", own.ID)); r.Status != http.StatusSeeOther {
+		t.Errorf("with the client's own id token: %d %s", r.Status, own.Raw)
+	}
+	// OA-50.
+	changed := strings.Split(own.ID, ".")
+	changed[1] = changed[1][:len(changed[1])-4] + strings.Repeat("A", 4)
 	for _, q := range []url.Values{
+		with(good, "id_token_hint", strings.Join(changed, ".")), with(good, "id_token_hint", w.post(tokenPath(tenantA.ID.String()), ropc()).ID), with(good, "id_token_hint", own.Access),
 		with(good, "client_id", ""), with(good, "client_id", native.AppID.String()), with(good, "id_token_hint", "a.b.c"),
 		with(good, "post_logout_redirect_uri", "https://app.example/bye/"), with(good, "post_logout_redirect_uri", "//evil.example"),
 		with(good, "post_logout_redirect_uri", `/\evil.example`), with(good, "post_logout_redirect_uri", "https:evil.example"),
