@@ -90,7 +90,7 @@ func (s *Snapshot) RequestLacks(r identityrequest.Request) []string {
 // TrustEnds is when a federated credential ends that counts; zero is never.
 func (s *Snapshot) TrustEnds(f directory.FederatedCredential) time.Time {
 	if r, ok := s.wishes.byID.get(f.Request); ok {
-		return r.Given.NotAfter
+		return r.End()
 	}
 	return time.Time{}
 }

@@ -22,7 +22,7 @@ type Given struct {
 	// ClusterUID is that of the cluster, and Issuer that of its tokens.
 	ClusterUID resource.ClusterID `json:"clusterUid,omitzero"`
 	Issuer     string             `json:"issuer"`
-	// NotAfter is when all of it ends; zero is when it is retired.
+	// NotAfter is when all of it ends if it is not renewed; zero is when it is retired.
 	NotAfter time.Time `json:"notAfter,omitzero"`
 	// Assignments are those of the roles of a new identity, in their order.
 	Assignments []azurerbac.AssignmentID `json:"assignments,omitzero"`
@@ -95,7 +95,7 @@ func (r Request) Assigns() []azurerbac.Assignment {
 	out := make([]azurerbac.Assignment, len(r.New.Roles))
 	for i, role := range r.New.Roles {
 		out[i] = azurerbac.Assignment{
-			ID: r.Given.Assignments[i], Scope: role.Scope, Principal: r.Given.Object, Role: role.Role, NotAfter: r.Given.NotAfter,
+			ID: r.Given.Assignments[i], Scope: role.Scope, Principal: r.Given.Object, Role: role.Role, NotAfter: r.End(),
 			Description: "by request " + r.ID.String() + " for an identity",
 		}
 	}

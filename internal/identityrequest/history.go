@@ -15,19 +15,28 @@ type Event struct {
 	At  time.Time    `json:"at"`
 	By  principal.ID `json:"by"`
 	Why string       `json:"why,omitzero"`
+	// Until is when what was given ends from a renewal on; zero is when it is retired.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // An Act is what somebody did with a request.
 type Act string
 
-// The acts. After Refused, Withdrawn and Retired nothing follows.
+// The acts. After Refused, Withdrawn and Retired nothing follows. What is approved may be
+// asked to go on, and each time it is approved again, or not.
 const (
-	Requested Act = "Requested"
-	Approved  Act = "Approved"
-	Refused   Act = "Refused"
-	Withdrawn Act = "Withdrawn"
-	Retired   Act = "Retired"
+	Requested      Act = "Requested"
+	Approved       Act = "Approved"
+	Refused        Act = "Refused"
+	Withdrawn      Act = "Withdrawn"
+	RenewalAsked   Act = "RenewalAsked"
+	Renewed        Act = "Renewed"
+	RenewalRefused Act = "RenewalRefused"
+	Retired        Act = "Retired"
 )
+
+// maxHistory bounds the events of a request: with more, it is retired and asked again.
+const maxHistory = 100
 
 // A Status is what a request has come to. The zero Status is none.
 type Status string
@@ -69,16 +78,16 @@ func (r Request) StatusAt(now time.Time) Status {
 		now = last.At
 	}
 	switch last.Act {
+	case Approved, RenewalAsked, Renewed, RenewalRefused:
+		if end := r.End(); end.IsZero() || now.Before(end) {
+			return IsActive
+		}
+		return IsExpired
 	case Requested:
 		if now.Before(r.Lapses()) {
 			return IsPending
 		}
 		return IsLapsed
-	case Approved:
-		if r.Given.NotAfter.IsZero() || now.Before(r.Given.NotAfter) {
-			return IsActive
-		}
-		return IsExpired
 	case Refused:
 		return IsRefused
 	case Withdrawn:
@@ -91,11 +100,95 @@ func (r Request) StatusAt(now time.Time) Status {
 
 // Holds reports whether there is something that the approval made and that was not
 // taken back. It may be over all the same; see StatusAt.
-func (r Request) Holds() bool { return r.last().Act == Approved }
+func (r Request) Holds() bool {
+	switch r.last().Act {
+	case Approved, RenewalAsked, Renewed, RenewalRefused:
+		return true
+	}
+	return false
+}
+
+// End is when what was approved is over: by the approval, or the latest renewal. Zero is
+// when it is retired.
+func (r Request) End() time.Time {
+	for _, e := range slices.Backward(r.History) {
+		if e.Act == Renewed {
+			return e.Until
+		}
+	}
+	return r.Given.NotAfter
+}
+
+// RenewalLapses is until when a renewal that was asked for waits for its answer; zero when
+// none waits.
+func (r Request) RenewalLapses(now time.Time) time.Time {
+	last := r.last()
+	if last.Act != RenewalAsked || r.StatusAt(now) != IsActive {
+		return time.Time{}
+	}
+	lapses := last.At.Add(Window)
+	if end := r.End(); end.Before(lapses) { // what has an end alone is renewed
+		lapses = end
+	}
+	if !now.Before(lapses) {
+		return time.Time{}
+	}
+	return lapses
+}
+
+// AskRenewal returns an active request that its requester asks to go on. The error wraps
+// ErrOwn, or ErrStatus when it is not active, has no end, or is asked already.
+func (r Request) AskRenewal(by principal.ID, at time.Time, why string) (Request, error) {
+	switch {
+	case by != r.Requester:
+		return Request{}, fmt.Errorf("renew a request of somebody else: %w", ErrOwn)
+	case r.Holds() && r.End().IsZero():
+		return Request{}, fmt.Errorf("identity request %s has no end that could be later: %w", r.ID, ErrStatus)
+	case !r.RenewalLapses(at).IsZero():
+		return Request{}, fmt.Errorf("a renewal of identity request %s waits for its answer: %w", r.ID, ErrStatus)
+	case len(r.History) >= maxHistory-2: // for an answer, and its end
+		return Request{}, fmt.Errorf("identity request %s was renewed often enough: retire it, and ask again: %w", r.ID, ErrStatus)
+	}
+	return r.with(Event{Act: RenewalAsked, At: at, By: by, Why: why}, IsActive)
+}
+
+// Renew returns the request with an approval of the renewal that waits: it goes on until
+// an instant, later than now and, from the answer on, no later than was asked for at first.
+func (r Request) Renew(by principal.ID, at time.Time, why string, until time.Time) (Request, error) {
+	if err := r.renewable(by, at); err != nil {
+		return Request{}, err
+	}
+	if end := r.EndFrom(at); !end.IsZero() && (until.IsZero() || until.After(end)) {
+		return Request{}, fmt.Errorf("it was asked for until %s: %w", end.Format(time.RFC3339), ErrWider)
+	}
+	if end := r.End(); !until.IsZero() && !until.After(end) {
+		return Request{}, record.Invalid("it goes on until %s already", end.Format(time.RFC3339))
+	}
+	return r.with(Event{Act: Renewed, At: at, By: by, Why: why, Until: until}, IsActive)
+}
+
+// RefuseRenewal returns the request with a refusal of the renewal that waits. It goes on to
+// its end.
+func (r Request) RefuseRenewal(by principal.ID, at time.Time, why string) (Request, error) {
+	if err := r.renewable(by, at); err != nil {
+		return Request{}, err
+	}
+	return r.with(Event{Act: RenewalRefused, At: at, By: by, Why: why}, IsActive)
+}
+
+func (r Request) renewable(by principal.ID, at time.Time) error {
+	if by == r.Requester {
+		return fmt.Errorf("answer a request of one's own: %w", ErrOwn)
+	}
+	if r.RenewalLapses(at).IsZero() {
+		return fmt.Errorf("identity request %s is %s, and no renewal of it waits: %w", r.ID, r.StatusAt(at), ErrStatus)
+	}
+	return nil
+}
 
 // Ask begins the history of a request.
 func (r Request) Ask(at time.Time, why string) (Request, error) {
-	r.History = []Event{{Requested, instant(at), r.Requester, why}}
+	r.History = []Event{{Act: Requested, At: instant(at), By: r.Requester, Why: why}}
 	r.Given = Given{}
 	return r, r.Validate()
 }
@@ -110,7 +203,7 @@ func (r Request) Approve(by principal.ID, at time.Time, why string, g Given) (Re
 		return Request{}, fmt.Errorf("it was asked for until %s: %w", end.Format(time.RFC3339), ErrWider)
 	}
 	r.Given = g
-	return r.with(Event{Approved, at, by, why}, IsPending)
+	return r.with(Event{Act: Approved, At: at, By: by, Why: why}, IsPending)
 }
 
 // Answerable refuses somebody who cannot approve or refuse the request at an instant,
@@ -143,7 +236,7 @@ func (r Request) Refuse(by principal.ID, at time.Time, why string) (Request, err
 	if err := r.Answerable(by, at); err != nil {
 		return Request{}, err
 	}
-	return r.with(Event{Refused, at, by, why}, IsPending)
+	return r.with(Event{Act: Refused, At: at, By: by, Why: why}, IsPending)
 }
 
 // Withdraw returns the request taken back by the requester before an answer.
@@ -151,13 +244,13 @@ func (r Request) Withdraw(by principal.ID, at time.Time, why string) (Request, e
 	if by != r.Requester {
 		return Request{}, fmt.Errorf("withdraw a request of somebody else: %w", ErrOwn)
 	}
-	return r.with(Event{Withdrawn, at, by, why}, IsPending)
+	return r.with(Event{Act: Withdrawn, At: at, By: by, Why: why}, IsPending)
 }
 
 // Retire returns the request with what was approved taken back, before or after it
 // was over by itself.
 func (r Request) Retire(by principal.ID, at time.Time, why string) (Request, error) {
-	return r.with(Event{Retired, at, by, why}, IsActive, IsExpired)
+	return r.with(Event{Act: Retired, At: at, By: by, Why: why}, IsActive, IsExpired)
 }
 
 // with adds an event to a request that has one of some statuses.
@@ -199,6 +292,12 @@ func (r Request) validateHistory() error {
 	return r.Given.validate(r, r.History[1].At)
 }
 
+// until is the request as it was before an event.
+func (r Request) until(i int) Request {
+	r.History = r.History[:i]
+	return r
+}
+
 // follows checks one event with what came before it.
 func (r Request) follows(i int, e Event) error {
 	if e.By.IsZero() || e.At.IsZero() {
@@ -215,10 +314,20 @@ func (r Request) follows(i int, e Event) error {
 		legal = i == 1 && !own && e.At.Before(r.Lapses())
 	case Withdrawn:
 		legal = i == 1 && own && e.At.Before(r.Lapses())
+	case RenewalAsked:
+		was := r.until(i)
+		legal = own && was.Holds() && !was.End().IsZero() && was.StatusAt(e.At) == IsActive && was.RenewalLapses(e.At).IsZero() && i < maxHistory-2
+	case Renewed:
+		was := r.until(i)
+		longest := was.EndFrom(e.At)
+		legal = !own && !was.RenewalLapses(e.At).IsZero() && (e.Until.IsZero() || e.Until.After(was.End())) &&
+			(longest.IsZero() || !e.Until.IsZero() && !e.Until.After(longest))
+	case RenewalRefused:
+		legal = !own && !r.until(i).RenewalLapses(e.At).IsZero()
 	case Retired:
-		legal = i == 2 && r.History[1].Act == Approved
+		legal = r.until(i).Holds()
 	}
-	if !legal {
+	if !legal || e.Act != Renewed && !e.Until.IsZero() {
 		return record.Invalid("event %d: %.40q cannot follow, or not by whom it is, or not so late", i, string(e.Act))
 	}
 	return checkWhy(e.Why)

@@ -154,11 +154,31 @@ func TestHistoriesThatCannotBe(t *testing.T) {
 		"refused after approval": func(r *identityrequest.Request) {
 			r.History = append(r.History, identityrequest.Event{Act: identityrequest.Refused, At: r.History[1].At, By: owner})
 		},
-		"given without approval": func(r *identityrequest.Request) { r.History = r.History[:1] },
-		"approved and not given": func(r *identityrequest.Request) { r.Given = identityrequest.Given{} },
-		"for longer":             func(r *identityrequest.Request) { r.Given.NotAfter = begun.Add(60 * day) },
-		"for ever":               func(r *identityrequest.Request) { r.Given.NotAfter = time.Time{} },
-		"an act that is none":    func(r *identityrequest.Request) { r.History[1].Act = "Extended" },
+		"given without approval":           func(r *identityrequest.Request) { r.History = r.History[:1] },
+		"approved and not given":           func(r *identityrequest.Request) { r.Given = identityrequest.Given{} },
+		"for longer":                       func(r *identityrequest.Request) { r.Given.NotAfter = begun.Add(60 * day) },
+		"for ever":                         func(r *identityrequest.Request) { r.Given.NotAfter = time.Time{} },
+		"an act that is none":              func(r *identityrequest.Request) { r.History[1].Act = "Extended" },
+		"an approval that says until when": func(r *identityrequest.Request) { r.History[1].Until = begun.Add(2 * day) },
+		// JIT-09
+		"renewed without being asked": func(r *identityrequest.Request) {
+			r.History = append(r.History, identityrequest.Event{Act: identityrequest.Renewed, At: begun.Add(2 * time.Hour), By: owner, Until: begun.Add(2 * day)})
+		},
+		"renewed by the requester": func(r *identityrequest.Request) {
+			r.History = append(r.History, identityrequest.Event{Act: identityrequest.RenewalAsked, At: begun.Add(2 * time.Hour), By: team},
+				identityrequest.Event{Act: identityrequest.Renewed, At: begun.Add(3 * time.Hour), By: team, Until: begun.Add(2 * day)})
+		},
+		"renewed for ever": func(r *identityrequest.Request) {
+			r.History = append(r.History, identityrequest.Event{Act: identityrequest.RenewalAsked, At: begun.Add(2 * time.Hour), By: team},
+				identityrequest.Event{Act: identityrequest.Renewed, At: begun.Add(3 * time.Hour), By: owner})
+		},
+		"renewed after its end": func(r *identityrequest.Request) {
+			r.History = append(r.History, identityrequest.Event{Act: identityrequest.RenewalAsked, At: begun.Add(2 * time.Hour), By: team},
+				identityrequest.Event{Act: identityrequest.Renewed, At: begun.Add(day), By: owner, Until: begun.Add(2 * day)})
+		},
+		"a renewal that somebody else asks for": func(r *identityrequest.Request) {
+			r.History = append(r.History, identityrequest.Event{Act: identityrequest.RenewalAsked, At: begun.Add(2 * time.Hour), By: owner})
+		},
 	} {
 		bad := good
 		bad.History = append([]identityrequest.Event(nil), good.History...)
@@ -178,7 +198,7 @@ func TestHistoriesThatCannotBe(t *testing.T) {
 func TestAnyHistoryReplaysToItsStatus(t *testing.T) {
 	t.Parallel()
 	people := []principal.ID{team, owner, principal.NewID()}
-	ends := map[identityrequest.Status]int{}
+	ends, renewed := map[identityrequest.Status]int{}, 0
 	for seed := range uint64(3000) {
 		rnd := rand.New(rand.NewPCG(seed, 33))
 		r, err := asked(func(r *identityrequest.Request) {
@@ -191,7 +211,8 @@ func TestAnyHistoryReplaysToItsStatus(t *testing.T) {
 		}
 		now := begun
 		model, end := "pending", time.Time{}
-		for range 12 {
+		var renewal time.Time // until when one waits
+		for range 16 {
 			now = now.Add(time.Duration(rnd.Int64N(int64(5 * day))))
 			if model == "pending" && !now.Before(begun.Add(identityrequest.Window)) {
 				model = "lapsed"
@@ -199,12 +220,21 @@ func TestAnyHistoryReplaysToItsStatus(t *testing.T) {
 			if model == "active" && !end.IsZero() && !now.Before(end) {
 				model = "expired"
 			}
+			if model != "active" || !now.Before(renewal) {
+				renewal = time.Time{}
+			}
 			by := people[rnd.IntN(len(people))]
 			g := given(r, now.Add(time.Duration(1+rnd.Int64N(int64(60*day)))))
 			narrow := r.Lasts == 0 || !g.NotAfter.After(r.EndFrom(now))
 			var next identityrequest.Request
 			legal, then := false, ""
-			act := rnd.IntN(4)
+			act := rnd.IntN(10)
+			if model == "active" && act == 3 && rnd.IntN(3) > 0 {
+				act = 4 // else few live long enough to be renewed twice
+			}
+			if !renewal.IsZero() && rnd.IntN(2) == 0 {
+				act = 7
+			}
 			switch act {
 			case 0:
 				next, err = r.Approve(by, now, "", g)
@@ -218,6 +248,15 @@ func TestAnyHistoryReplaysToItsStatus(t *testing.T) {
 			case 3:
 				next, err = r.Retire(by, now, "")
 				legal, then = model == "active" || model == "expired", "retired"
+			case 4, 5, 6:
+				next, err = r.AskRenewal(by, now, "")
+				legal, then = model == "active" && by == team && !end.IsZero() && renewal.IsZero(), "active"
+			case 7, 8:
+				next, err = r.Renew(by, now, "", g.NotAfter)
+				legal, then = model == "active" && by != team && !renewal.IsZero() && narrow && g.NotAfter.After(end), "active"
+			default:
+				next, err = r.RefuseRenewal(by, now, "")
+				legal, then = model == "active" && by != team && !renewal.IsZero(), "active"
 			}
 			if legal != (err == nil) {
 				t.Fatalf("seed %d: act %d on a request that is %s: %v", seed, act, model, err)
@@ -226,9 +265,23 @@ func TestAnyHistoryReplaysToItsStatus(t *testing.T) {
 				if err := next.Follows(r); err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
-				if r, model = next, then; act == 0 {
+				r, model = next, then
+				switch act {
+				case 0:
 					end = g.NotAfter
+				case 4, 5, 6:
+					if renewal = now.Add(identityrequest.Window); end.Before(renewal) {
+						renewal = end
+					}
+				case 7, 8:
+					end, renewal = g.NotAfter, time.Time{}
+					renewed++
+				case 3, 9:
+					renewal = time.Time{}
 				}
+			}
+			if got := r.RenewalLapses(now); !got.Equal(renewal) || !r.End().Equal(end) {
+				t.Fatalf("seed %d: it ends %s and its renewal waits until %s, want %s and %s", seed, r.End(), got, end, renewal)
 			}
 			if got := string(r.StatusAt(now)); got != title(model) {
 				t.Fatalf("seed %d: the history says %s, the model %s", seed, got, model)
@@ -241,6 +294,9 @@ func TestAnyHistoryReplaysToItsStatus(t *testing.T) {
 			}
 		}
 		ends[r.StatusAt(now)]++
+	}
+	if renewed < 50 {
+		t.Errorf("%d renewals; the generator has lost touch", renewed)
 	}
 	for _, s := range []identityrequest.Status{identityrequest.IsRefused, identityrequest.IsWithdrawn, identityrequest.IsRetired, identityrequest.IsLapsed} {
 		if ends[s] < 20 {

@@ -27,11 +27,14 @@ recorded history.`,
 		`  gatehouse identity-request create shop-web --resource-group rg-shop --cluster aks-1 -n shop --service-account web --for 90d --why "the shop reads its secrets"
   gatehouse identity-request list --to-approve
   gatehouse identity-request approve 7b7b7b7b-0000-4000-8000-000000000001 --for 30d --why "for the trial"
+  gatehouse identity-request list --mine --ends-within 14d
+  gatehouse identity-request renew 7b7b7b7b-0000-4000-8000-000000000001 --why "the trial goes on"
   gatehouse identity-request retire 7b7b7b7b-0000-4000-8000-000000000001`,
 		requestCreate(env), requestList(env), requestShow(env),
-		requestAnswer(env, "approve", "Approve a request, and make what was asked for (on a server)", (*client.Client).ApproveRequest),
-		requestAnswer(env, "refuse", "Refuse a request (on a server)", (*client.Client).RefuseRequest),
+		requestAnswer(env, "approve", "Approve a request or a renewal, and make what was asked for (on a server)", (*client.Client).ApproveRequest),
+		requestAnswer(env, "refuse", "Refuse a request or a renewal (on a server)", (*client.Client).RefuseRequest),
 		requestAnswer(env, "withdraw", "Take back a request of yours that nobody answered (on a server)", (*client.Client).WithdrawRequest),
+		requestAnswer(env, "renew", "Ask that a request of yours, which was approved, go on (on a server)", (*client.Client).RenewRequest),
 		requestAnswer(env, "retire", "Take away what was approved (on a server)", (*client.Client).RetireRequest))
 }
 
@@ -168,23 +171,30 @@ func (a *asking) identity(est *estate.Snapshot, name string) (string, error) {
 }
 
 // lasting writes a length of time as the management API reads it.
-func lasting(text string) (string, error) {
+func lasting(text string) (string, error) { return duration("--for", text) }
+
+func duration(flag, text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
 	d, err := rehearsal.ParseDuration(text)
 	if err != nil || time.Duration(d) < time.Second {
-		return "", cli.Usage("--for %s: write how long like 90d, 8h or 1d12h", text)
+		return "", cli.Usage("%s %s: write how long like 90d, 8h or 1d12h", flag, text)
 	}
 	return azurerbac.Duration(d).String(), nil
 }
 
 func requestList(env *cli.Env) *cobra.Command {
 	var mine, approve, all bool
+	var soon string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List requests for identities that you may read, or some",
-		Example: "  gatehouse identity-request list --mine\n  gatehouse identity-request list --to-approve -o json", Args: cli.Exactly(),
+		Example: "  gatehouse identity-request list --mine\n  gatehouse identity-request list --to-approve -o json\n  gatehouse identity-request list --mine --ends-within 14d", Args: cli.Exactly(),
 		RunE: cli.Run(func(cmd *cobra.Command, _ []string) error {
+			within, err := duration("--ends-within", soon)
+			if err != nil {
+				return err
+			}
 			c, est, err := reachEstate(cmd, env)
 			if err != nil {
 				return err
@@ -195,7 +205,7 @@ func requestList(env *cli.Env) *cobra.Command {
 			} else if approve {
 				which = "to-approve"
 			}
-			got, err := c.IdentityRequests(cmd.Context(), which)
+			got, err := c.IdentityRequestsEnding(cmd.Context(), which, within)
 			if err != nil {
 				return err
 			}
@@ -208,12 +218,13 @@ func requestList(env *cli.Env) *cobra.Command {
 			}
 			var rows [][]string
 			for _, q := range got.Requests {
-				rows = append(rows, []string{identityName(q), q.Namespace + "/" + strings.Join(q.ServiceAccounts, ","), cli.Place(est, q.Cluster), q.Requester.Name, q.Status, over(q), q.ID, q.Identity})
+				rows = append(rows, []string{identityName(q), q.Namespace + "/" + strings.Join(q.ServiceAccounts, ","), cli.Place(est, q.Cluster), q.Requester.Name, status(q), over(q), q.ID, q.Identity})
 			}
 			cli.Table(cmd, env, []string{"IDENTITY", "FOR", "CLUSTER", "REQUESTER", "STATUS", "UNTIL", "ID", "(RESOURCE)"}, rows)
 			return nil
 		}),
 	}
+	cmd.Flags().StringVar(&soon, "ends-within", "", "of those, the active ones that end within this `time`, such as 14d")
 	cmd.Flags().BoolVar(&mine, "mine", false, "those that you made")
 	cmd.Flags().BoolVar(&approve, "to-approve", false, "those that wait for you or others like you")
 	cmd.Flags().BoolVar(&all, "all", false, "all that you may read (the default)")
@@ -250,12 +261,16 @@ func showRequest(env *cli.Env, est *estate.Snapshot, q wire.IdentityRequest) {
 			roles = append(roles, role.Name+" at "+cli.Place(est, role.Scope))
 		}
 	}
-	facts(env, "Id", q.ID, "Status", q.Status, "Lacks", strings.Join(q.Lacks, "; "), "Until", over(q), "Identity", identityName(q), "Resource", q.Identity, "Client id", q.ClientID,
+	facts(env, "Id", q.ID, "Status", q.Status, "Renewal waits until", stamp(q.RenewalLapses), "Lacks", strings.Join(q.Lacks, "; "), "Until", over(q), "Identity", identityName(q), "Resource", q.Identity, "Client id", q.ClientID,
 		"New", yes(q.New != nil), "Roles", strings.Join(roles, "; "), "Cluster", cli.Place(est, q.Cluster), "Namespace", q.Namespace, "Service accounts", strings.Join(q.ServiceAccounts, ", "),
 		"Asked for", q.Lasts, "Credentials", strings.Join(q.Credentials, ", "), "Assignments", strings.Join(q.Assignments, ", "))
 	fmt.Fprintln(env.Stdout)
 	for _, e := range q.History {
-		fmt.Fprintln(env.Stdout, cli.Printable(strings.TrimRight(fmt.Sprintf("%s   %-9s by %s   %s", stamp(e.At), e.Act, e.By.Name, e.Why), " ")))
+		until := ""
+		if !e.Until.IsZero() {
+			until = " until " + stamp(e.Until)
+		}
+		fmt.Fprintln(env.Stdout, cli.Printable(strings.TrimRight(fmt.Sprintf("%s   %-9s by %s%s   %s", stamp(e.At), e.Act, e.By.Name, until, e.Why), " ")))
 	}
 }
 
@@ -263,7 +278,7 @@ func showRequest(env *cli.Env, est *estate.Snapshot, q wire.IdentityRequest) {
 func requestAnswer(env *cli.Env, verb, short string, give func(*client.Client, context.Context, string, wire.AnswerToRequest) (wire.IdentityRequest, error)) *cobra.Command {
 	var say wire.AnswerToRequest
 	var last string
-	which := map[string]string{"approve": "to-approve", "refuse": "to-approve", "withdraw": "mine", "retire": "all"}[verb]
+	which := map[string]string{"approve": "to-approve", "refuse": "to-approve", "withdraw": "mine", "renew": "mine", "retire": "all"}[verb]
 	cmd := &cobra.Command{
 		Use: verb + " ID", Short: short, Example: "  gatehouse identity-request " + verb + ` 7b7b7b7b-0000-4000-8000-000000000001 --why "as agreed"`, Args: cli.Exactly("ID"),
 		ValidArgsFunction: completeRequests(env, which),
@@ -299,6 +314,9 @@ func tellAnswer(env *cli.Env, q wire.IdentityRequest) {
 	if q.Status == "Active" && !q.Ends.IsZero() {
 		text += " until " + stamp(q.Ends)
 	}
+	if !q.RenewalLapses.IsZero() {
+		text += ", and its renewal waits for an answer until " + stamp(q.RenewalLapses)
+	}
 	fmt.Fprintf(env.Stdout, "request %s for identity %s is %s, in force at revision %d\n", q.ID, identityName(q), text, q.Revision)
 	if q.Status == "Active" {
 		fmt.Fprintln(env.Stdout, "client id "+q.ClientID)
@@ -326,6 +344,14 @@ func completeRequests(env *cli.Env, which string) cobra.CompletionFunc {
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// status is what a request has come to, and whether it is asked to go on.
+func status(q wire.IdentityRequest) string {
+	if !q.RenewalLapses.IsZero() {
+		return q.Status + ", renewal asked"
+	}
+	return q.Status
 }
 
 // identityName is what the identity is called.

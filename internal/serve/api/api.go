@@ -163,6 +163,7 @@ func (d *Door) Handler() http.Handler {
 		"POST " + wire.PathApproveRequest:     d.approveIdentity,
 		"POST " + wire.PathRefuseRequest:      d.refuseIdentity,
 		"POST " + wire.PathWithdrawRequest:    d.withdrawIdentity,
+		"POST " + wire.PathRenewRequest:       d.renewIdentity,
 		"POST " + wire.PathRetireRequest:      d.retireIdentity,
 	} {
 		mux.Handle(pattern, d.handle(h))

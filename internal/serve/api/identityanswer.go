@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
@@ -86,8 +87,74 @@ func (d *Door) refuseIdentity(w http.ResponseWriter, r *http.Request, s *session
 		if err := s.need(actionTrust, q.Identity, nil); err != nil {
 			return outcome{}, err
 		}
+		if q.Holds() {
+			return alone(q.RefuseRenewal(s.caller.ID, s.now, in.Why))
+		}
 		return alone(q.Refuse(s.caller.ID, s.now, in.Why))
 	})
+}
+
+// renewIdentity asks that a request of the caller's own, which was approved, go on.
+func (d *Door) renewIdentity(w http.ResponseWriter, r *http.Request, s *session) error {
+	in, _, err := said(w, r)
+	if err != nil {
+		return err
+	}
+	return d.reply(w, r, s, cmp.Or(in.Why, "an identity is asked to go on"), func(s *session, q identityrequest.Request) (outcome, error) {
+		next, err := q.AskRenewal(s.caller.ID, s.now, in.Why)
+		if err != nil {
+			return outcome{}, err
+		}
+		if err := s.stands(q); err != nil {
+			return outcome{}, err
+		}
+		if !runsPods(s.est, s.caller.ID, q, s.now) {
+			return outcome{}, s.refused(actionPods, q.Cluster.String()+"/namespaces/"+q.Namespace, "does not have authorization")
+		}
+		return alone(next, nil)
+	})
+}
+
+// stands refuses a request of which something is gone: it would go on for what is in its place.
+func (s *session) stands(q identityrequest.Request) error {
+	if lacks := s.est.RequestLacks(q); len(lacks) > 0 {
+		return fmt.Errorf("identity request %s is %s: %s: %w", q.ID, identityrequest.IsGone, strings.Join(lacks, "; "), identityrequest.ErrStatus)
+	}
+	return nil
+}
+
+// renewal works out what the approval of a renewal changes: the end of the request, by
+// which its credentials count, and that of the role assignments which it made. It takes
+// the right to write those and the credentials, as the approval took.
+func (s *session) renewal(q identityrequest.Request, lasts azurerbac.Duration, why string) (outcome, error) {
+	until := q.EndFrom(s.now)
+	if lasts != 0 {
+		until = s.now.UTC().Round(0).Add(time.Duration(lasts)).Truncate(time.Second)
+	}
+	out, err := alone(q.Renew(s.caller.ID, s.now, why, until))
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.stands(q); err != nil {
+		return outcome{}, err
+	}
+	if err := s.entitled(q); err != nil {
+		return outcome{}, err
+	}
+	for _, f := range out.next.Credentials() { // as if they were made now
+		if err := s.needAll(serve.ToPut(s.est, nil, f)); err != nil {
+			return outcome{}, err
+		}
+	}
+	for _, a := range assignedBy(s.est, q) {
+		a.NotAfter = until
+		ops, err := s.write(a)
+		if err != nil {
+			return outcome{}, err
+		}
+		out.ops = append(out.ops, ops...)
+	}
+	return out, nil
 }
 
 // withdrawIdentity takes back a request of the caller's own.
@@ -125,6 +192,9 @@ func (d *Door) approveIdentity(w http.ResponseWriter, r *http.Request, s *sessio
 func (s *session) approval(q identityrequest.Request, ids identityrequest.Given, lasts azurerbac.Duration, why string) (outcome, error) {
 	if err := s.need(actionTrust, q.Identity, nil); err != nil {
 		return outcome{}, err
+	}
+	if q.Holds() {
+		return s.renewal(q, lasts, why)
 	}
 	if err := q.Answerable(s.caller.ID, s.now); err != nil {
 		return outcome{}, err
@@ -179,9 +249,8 @@ func (s *session) given(q identityrequest.Request, ids identityrequest.Given, la
 	if err != nil {
 		return identityrequest.Given{}, err
 	}
-	if !runsPods(s.est, q.Requester, q, s.now) {
-		return identityrequest.Given{}, serve.Refuse(http.StatusConflict, "RequesterNotEntitled", fmt.Sprintf(
-			"%s may no longer create pods in namespace %s of cluster %s, and so not ask for an identity there.", wire.PrincipalOf(s.est, q.Requester).Name, q.Namespace, c.Name))
+	if err := s.entitled(q); err != nil {
+		return identityrequest.Given{}, err
 	}
 	g := identityrequest.Given{Object: m.ID, Client: m.ClientID, ClusterUID: c.UID, Issuer: c.IssuerURL, NotAfter: q.EndFrom(s.now)}
 	if q.IsNew() {
@@ -191,6 +260,15 @@ func (s *session) given(q identityrequest.Request, ids identityrequest.Given, la
 		g.NotAfter = s.now.UTC().Round(0).Add(time.Duration(lasts)).Truncate(time.Second)
 	}
 	return g, nil
+}
+
+// entitled refuses a request of somebody who could not ask for it now.
+func (s *session) entitled(q identityrequest.Request) error {
+	if runsPods(s.est, q.Requester, q, s.now) {
+		return nil
+	}
+	return serve.Refuse(http.StatusConflict, "RequesterNotEntitled", fmt.Sprintf(
+		"%s may no longer create pods in namespace %s of cluster %s, and so not ask for an identity there.", wire.PrincipalOf(s.est, q.Requester).Name, q.Namespace, q.Cluster.Name()))
 }
 
 // retireIdentity takes back what an approval made. The requester may do it, and who

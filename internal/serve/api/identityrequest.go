@@ -195,7 +195,8 @@ func showIdentityRequest(w http.ResponseWriter, r *http.Request, s *session) err
 }
 
 // listIdentityRequests answers ?which= mine, to-approve or all: those of the caller,
-// those that he may answer, and all that he may read.
+// those that he may answer, and all that he may read; of them with ?within=P14D those
+// that are active and end so soon.
 func listIdentityRequests(w http.ResponseWriter, r *http.Request, s *session) error {
 	keep := s.showsRequest
 	switch which := r.URL.Query().Get("which"); which {
@@ -204,14 +205,26 @@ func listIdentityRequests(w http.ResponseWriter, r *http.Request, s *session) er
 		keep = func(q identityrequest.Request) bool { return q.Requester == s.caller.ID }
 	case "to-approve":
 		keep = func(q identityrequest.Request) bool {
-			return q.Tenant == s.tenant && q.Requester != s.caller.ID && q.StatusAt(s.now) == identityrequest.IsPending && s.may(actionTrust, q.Identity, nil)
+			waits := q.StatusAt(s.now) == identityrequest.IsPending || !q.RenewalLapses(s.now).IsZero()
+			return q.Tenant == s.tenant && q.Requester != s.caller.ID && waits && s.may(actionTrust, q.Identity, nil)
 		}
 	default:
 		return record.Invalid("which=%.40q, want mine, to-approve or all", which)
 	}
+	soon := func(identityrequest.Request) bool { return true }
+	if text := r.URL.Query().Get("within"); text != "" {
+		within, err := azurerbac.ParseDuration(text)
+		if err != nil {
+			return err
+		}
+		soon = func(q identityrequest.Request) bool {
+			end := q.End()
+			return !end.IsZero() && !end.After(s.now.Add(time.Duration(within))) && s.est.RequestStatus(q, s.now) == identityrequest.IsActive
+		}
+	}
 	var found []identityrequest.Request
 	for q := range s.est.IdentityRequests() {
-		if keep(q) {
+		if keep(q) && soon(q) {
 			found = append(found, q)
 		}
 	}
@@ -230,7 +243,7 @@ func (s *session) wireRequest(est *estate.Snapshot, q identityrequest.Request, r
 	out := wire.IdentityRequest{
 		ID: q.ID.String(), Status: string(est.RequestStatus(q, s.now)), Requester: wire.PrincipalOf(est, q.Requester),
 		Identity: q.Identity.String(), Cluster: q.Cluster.String(), Namespace: q.Namespace, ServiceAccounts: q.ServiceAccounts,
-		Ends: q.Given.NotAfter, ClientID: q.Given.Client.String(), Lacks: est.RequestLacks(q), Revision: rev,
+		Ends: q.End(), RenewalLapses: q.RenewalLapses(s.now), ClientID: q.Given.Client.String(), Lacks: est.RequestLacks(q), Revision: rev,
 	}
 	if q.Lasts != 0 {
 		out.Lasts = q.Lasts.String()
@@ -249,7 +262,7 @@ func (s *session) wireRequest(est *estate.Snapshot, q identityrequest.Request, r
 		out.Lapses = q.Lapses()
 	}
 	for _, e := range q.History {
-		out.History = append(out.History, wire.RequestEvent{Act: string(e.Act), At: e.At, By: wire.PrincipalOf(est, e.By), Why: e.Why})
+		out.History = append(out.History, wire.RequestEvent{Act: string(e.Act), At: e.At, By: wire.PrincipalOf(est, e.By), Why: e.Why, Until: e.Until})
 	}
 	for _, f := range est.CredentialsBy(q) {
 		out.Credentials = append(out.Credentials, f.Name)

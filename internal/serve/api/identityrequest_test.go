@@ -356,6 +356,143 @@ func TestWhoMayApprove(t *testing.T) {
 	}
 }
 
+// JIT-09: what was approved goes on when its requester asks and somebody else, who could
+// approve it now, approves again; and its history keeps both.
+func TestARenewal(t *testing.T) {
+	t.Parallel()
+	h := newRequests(t)
+	ctx := t.Context()
+	say := func(why string) wire.AnswerToRequest { return wire.AnswerToRequest{Why: why} }
+	q := h.approve(ownerRG, h.ask(servetest.Faye).ID)
+	first := q.Ends
+	for law, tt := range map[string]struct {
+		do   func() (wire.IdentityRequest, error)
+		want string
+	}{
+		"a renewal that nobody asked for":    {func() (wire.IdentityRequest, error) { return h.as(ownerRG).ApproveRequest(ctx, q.ID, say("")) }, "IdentityRequestStatus"},
+		"asked by who may approve":           {func() (wire.IdentityRequest, error) { return h.as(ownerRG).RenewRequest(ctx, q.ID, say("")) }, "OwnIdentityRequest"},
+		"asked by somebody of the same team": {func() (wire.IdentityRequest, error) { return h.as(mate).RenewRequest(ctx, q.ID, say("")) }, "NotFound"},
+	} {
+		if _, err := tt.do(); code(err) != tt.want {
+			t.Errorf("%s: %v, want %s", law, err, tt.want)
+		}
+	}
+	within := func(who principal.ID, which, within string) int {
+		t.Helper()
+		got, err := h.as(who).IdentityRequestsEnding(ctx, which, within)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got.Requests)
+	}
+	if within(servetest.Faye, "mine", "PT5H") != 1 || within(servetest.Faye, "mine", "PT3H") != 0 || within(servetest.Jet, "all", "PT5H") != 0 || within(ownerRG, "to-approve", "") != 0 {
+		t.Error("what ends within a time is not what is listed")
+	}
+
+	h.ahead.Store(int64(3 * time.Hour))
+	asked, err := h.as(servetest.Faye).RenewRequest(ctx, q.ID, say("it goes on"))
+	if err != nil || asked.Status != "Active" || !asked.RenewalLapses.Equal(first) || !asked.Ends.Equal(first) {
+		t.Fatalf("asked: %+v, %v", asked, err)
+	}
+	if within(ownerRG, "to-approve", "") != 1 || within(servetest.Faye, "to-approve", "") != 0 {
+		t.Error("a renewal is not listed for who may approve it, and for nobody else")
+	}
+	for law, tt := range map[string]struct {
+		who  principal.ID
+		say  wire.AnswerToRequest
+		want string
+	}{
+		"by the requester":                       {servetest.Faye, say(""), "AuthorizationFailed"},
+		"by who may not assign its roles":        {keeper, say(""), "AuthorizationFailed"},
+		"for longer than was asked for at first": {ownerRG, wire.AnswerToRequest{Lasts: "PT5H"}, "WiderThanAsked"},
+		"for less than it has":                   {ownerRG, wire.AnswerToRequest{Lasts: "PT30M"}, "BadRequest"},
+	} {
+		if _, err := h.as(tt.who).ApproveRequest(ctx, q.ID, tt.say); code(err) != tt.want {
+			t.Errorf("%s: %v, want %s", law, err, tt.want)
+		}
+	}
+	if got, _ := h.as(servetest.Faye).IdentityRequest(ctx, q.ID); !got.Ends.Equal(first) {
+		t.Errorf("before the approval it ends %s, want %s", got.Ends, first)
+	}
+	done, err := h.as(ownerRG).ApproveRequest(ctx, q.ID, say("still fine"))
+	if err != nil || !done.RenewalLapses.IsZero() || done.Ends.Sub(first) < 2*time.Hour || done.ClientID != q.ClientID {
+		t.Fatalf("renewed: %+v, %v", done, err)
+	}
+	m, _ := h.store.Current().IdentityAt(scope.MustParse(madeAt))
+	if given := h.store.Current().AssignmentsOf(m.ID); len(given) != 1 || !given[0].NotAfter.Equal(done.Ends) {
+		t.Errorf("its roles are %+v, want until %s", given, done.Ends)
+	}
+	for _, f := range h.store.Current().FederatedCredentials(m.ClientID) { // tokens are cut to it
+		if end := h.store.Current().TrustEnds(f); !end.Equal(done.Ends) {
+			t.Errorf("what trusts %s ends %s, want %s", f.Subject, end, done.Ends)
+		}
+	}
+	h.ahead.Store(int64(6 * time.Hour)) // behind the first end
+	if !h.trusts(done.ClientID, "web") {
+		t.Error("not trusted after the first end")
+	}
+	if _, err := h.as(servetest.Faye).RenewRequest(ctx, q.ID, say("")); err != nil {
+		t.Fatal(err)
+	}
+	refused, err := h.as(ownerRG).RefuseRequest(ctx, q.ID, say("enough"))
+	if err != nil || refused.Status != "Active" || !refused.Ends.Equal(done.Ends) {
+		t.Errorf("a refused renewal: %+v, %v", refused, err)
+	}
+	var acts []string
+	for _, e := range refused.History {
+		acts = append(acts, e.Act)
+	}
+	if want := []string{"Requested", "Approved", "RenewalAsked", "Renewed", "RenewalAsked", "RenewalRefused"}; !slices.Equal(acts, want) {
+		t.Errorf("the history is %q", acts)
+	}
+	h.ahead.Store(int64(7*time.Hour + 2*time.Second))
+	if h.trusts(done.ClientID, "web") {
+		t.Error("trusted after the second end")
+	}
+	if _, err := h.as(servetest.Faye).RenewRequest(ctx, q.ID, say("")); code(err) != "IdentityRequestStatus" {
+		t.Errorf("asked after its end: %v", err)
+	}
+	if gone, err := h.as(servetest.Faye).RetireRequest(ctx, q.ID, say("")); err != nil || gone.Status != "Retired" {
+		t.Errorf("retired: %+v, %v", gone, err)
+	}
+}
+
+// JIT-05: who asked may no longer ask, or what was approved is gone, while a renewal waits.
+func TestARenewalOfWhatNoLongerStands(t *testing.T) {
+	t.Parallel()
+	for law, tt := range map[string]struct {
+		before func(h *requests, m directory.ManagedIdentity)
+		want   string
+	}{
+		"the requester is disabled": {func(h *requests, _ directory.ManagedIdentity) {
+			u, _ := h.store.Current().User(servetest.Faye)
+			u.Disabled = true
+			h.commit(u)
+		}, "RequesterNotEntitled"},
+		"the cluster has another issuer": {func(h *requests, _ directory.ManagedIdentity) {
+			c, _ := h.store.Current().Cluster(servetest.AKS1)
+			c.IssuerURL = "https://issuer.example/other/"
+			h.commit(c)
+		}, "IdentityRequestStatus"},
+		"the identity is gone": {func(h *requests, m directory.ManagedIdentity) { h.delete(m.Key()) }, "IdentityRequestStatus"},
+	} {
+		t.Run(law, func(t *testing.T) {
+			t.Parallel()
+			h := newRequests(t)
+			q := h.approve(ownerRG, h.ask(servetest.Faye).ID)
+			h.ahead.Store(int64(time.Hour))
+			if _, err := h.as(servetest.Faye).RenewRequest(t.Context(), q.ID, wire.AnswerToRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			m, _ := h.store.Current().IdentityAt(scope.MustParse(madeAt))
+			tt.before(h, m)
+			if _, err := h.as(ownerRG).ApproveRequest(t.Context(), q.ID, wire.AnswerToRequest{}); code(err) != tt.want {
+				t.Errorf("%v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestARequestLapses(t *testing.T) { // JIT-05
 	t.Parallel()
 	h := newRequests(t)

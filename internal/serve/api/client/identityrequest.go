@@ -16,8 +16,18 @@ func (c *Client) AskIdentity(ctx context.Context, ask wire.NewIdentityRequest) (
 
 // IdentityRequests returns requests for identities: mine, those to-approve, or all
 // that the caller may read.
-func (c *Client) IdentityRequests(ctx context.Context, which string) (out wire.IdentityRequests, err error) {
-	return out, c.do(ctx, http.MethodGet, wire.PathIdentityRequests, url.Values{"which": {which}}, nil, &out)
+func (c *Client) IdentityRequests(ctx context.Context, which string) (wire.IdentityRequests, error) {
+	return c.IdentityRequestsEnding(ctx, which, "")
+}
+
+// IdentityRequestsEnding returns those of them that are active and end within a time
+// such as P14D; empty is all, whether they end or not.
+func (c *Client) IdentityRequestsEnding(ctx context.Context, which, within string) (out wire.IdentityRequests, err error) {
+	q := url.Values{"which": {which}}
+	if within != "" {
+		q.Set("within", within)
+	}
+	return out, c.do(ctx, http.MethodGet, wire.PathIdentityRequests, q, nil, &out)
 }
 
 // IdentityRequest returns one request.
@@ -38,6 +48,11 @@ func (c *Client) RefuseRequest(ctx context.Context, id string, say wire.AnswerTo
 // WithdrawRequest takes back a request of the caller.
 func (c *Client) WithdrawRequest(ctx context.Context, id string, say wire.AnswerToRequest) (wire.IdentityRequest, error) {
 	return c.changeRequest(ctx, of(wire.PathWithdrawRequest, id), say)
+}
+
+// RenewRequest asks that a request of the caller, which was approved, go on.
+func (c *Client) RenewRequest(ctx context.Context, id string, say wire.AnswerToRequest) (wire.IdentityRequest, error) {
+	return c.changeRequest(ctx, of(wire.PathRenewRequest, id), say)
 }
 
 // RetireRequest takes back what an approval made.

@@ -65,8 +65,10 @@ type IdentityRequest struct {
 	// Lapses is when a pending one is over if nobody answers.
 	Lapses time.Time `json:"lapses,omitzero"`
 	// Ends is when an approved one is over; zero is when it is retired.
-	Ends    time.Time      `json:"ends,omitzero"`
-	History []RequestEvent `json:"history"`
+	Ends time.Time `json:"ends,omitzero"`
+	// RenewalLapses is until when a renewal that was asked for waits for its answer.
+	RenewalLapses time.Time      `json:"renewalLapses,omitzero"`
+	History       []RequestEvent `json:"history"`
 	// ClientID is that of the identity, once approved, and Credentials are the names of
 	// the federated credentials that are there by the request.
 	ClientID    string   `json:"clientId,omitzero"`
@@ -92,4 +94,6 @@ type RequestEvent struct {
 	At  time.Time `json:"at"`
 	By  Principal `json:"by"`
 	Why string    `json:"why,omitzero"`
+	// Until is the end that a renewal gave.
+	Until time.Time `json:"until,omitzero"`
 }

@@ -46,6 +46,7 @@ const (
 	PathRefuseRequest    = "/gatehouse/v1/identity-requests/{id}/refuse"
 	PathWithdrawRequest  = "/gatehouse/v1/identity-requests/{id}/withdraw"
 	PathRetireRequest    = "/gatehouse/v1/identity-requests/{id}/retire"
+	PathRenewRequest     = "/gatehouse/v1/identity-requests/{id}/renew"
 	PathAllSecrets       = "/gatehouse/v1/secrets"
 )
 
