@@ -33,9 +33,36 @@ type Uses struct {
 
 // Swept is what is known of all workloads of a cluster.
 type Swept struct {
-	Cluster  resource.Cluster
+	Cluster resource.Cluster
+	// Issuer is for what its API server signs tokens.
+	Issuer   Known[string]
 	Accounts Known[[]corev1.ServiceAccount]
 	Pods     Known[[]corev1.Pod]
+	// MayUse says, by namespace and name of a service account, what Account.MayUse says.
+	MayUse map[[2]string]map[string]Known[bool]
+}
+
+// account is what a sweep knows of a service account; the object is nil if it is gone.
+func (s Sweep) account(c Swept, namespace, name string, object *corev1.ServiceAccount) Account {
+	return Account{Namespace: namespace, Name: name, Object: Know(object), Cluster: Cluster{Record: c.Cluster, Issuer: c.Issuer}, Estate: s.Estate, MayUse: c.MayUse[[2]string{namespace, name}]}
+}
+
+// A wish is a service account with what it, or a pod of it, asks for.
+type wish struct {
+	namespace, account, client string
+}
+
+// notRight adds what is not right about what somebody asks for.
+func (f *findings) notRight(who string, found []Finding) {
+	for _, x := range found {
+		if x.Verdict == Right {
+			continue
+		}
+		if x.About != who {
+			x.About = who + ", " + x.About
+		}
+		f.add(x)
+	}
 }
 
 // Bounds of a sweep.
@@ -60,15 +87,18 @@ func ExamineAll(s Sweep) []Finding {
 		}
 	}
 	for _, c := range s.Read {
-		all = append(all, s.pods(c)...)
-		all = append(all, s.accounts(c)...)
+		pods, asked := s.pods(c)
+		all = append(all, pods...)
+		all = append(all, s.accounts(c, asked)...)
 	}
 	all = append(all, s.credentials()...)
 	all = append(all, s.identities()...)
 	return all
 }
 
-func (s Sweep) pods(c Swept) []Finding {
+// pods looks at the pods of a cluster. It returns as well what was asked for, and
+// whether that is right: of many pods that ask for the same, one is spoken of.
+func (s Sweep) pods(c Swept) ([]Finding, map[wish]Verdict) {
 	f := &findings{about: "cluster " + c.Cluster.Name}
 	pods, ok := c.Pods.Get()
 	accounts, okAccounts := c.Accounts.Get()
@@ -78,16 +108,24 @@ func (s Sweep) pods(c Swept) []Finding {
 			why = c.Accounts.Why()
 		}
 		f.unseen("pods", "the pods could not be looked at: %s", why)
-		return f.all
+		return f.all, nil
 	}
 	byName := make(map[[2]string]*corev1.ServiceAccount)
 	for i, sa := range accounts {
 		byName[[2]string{sa.Namespace, sa.Name}] = &accounts[i]
 	}
+	type question struct {
+		wish
+		tenant, audience string
+		binding          bool
+	}
+	answers, asked := make(map[question]Verdict), make(map[wish]Verdict)
 	fine := 0
 	for i := range pods {
 		p := &pods[i]
-		found := inject.Missing(p, byName[[2]string{p.Namespace, inject.ServiceAccountOf(p)}])
+		name := inject.ServiceAccountOf(p)
+		sa := byName[[2]string{p.Namespace, name}]
+		found := inject.Missing(p, sa)
 		for _, x := range found {
 			out := Finding{Check: x.ID, About: fmt.Sprintf("pod %s/%s", p.Namespace, p.Name), Verdict: Wrong, What: x.What, Fix: x.Fix}
 			if x.ID == inject.NotEvaluated {
@@ -95,15 +133,35 @@ func (s Sweep) pods(c Swept) []Finding {
 			}
 			f.add(out)
 		}
-		if len(found) == 0 && inject.Wanted(p) {
+		if len(found) > 0 || !inject.Wanted(p) {
+			continue
+		}
+		pod := Pod{Now: s.Now, Pod: p, Account: s.account(c, p.Namespace, name, sa)}
+		client, tenant, ok := pod.asks()
+		if !ok { // what its account asks for is looked at
+			fine++
+			continue
+		}
+		audience := pod.audience()
+		q := question{wish{p.Namespace, name, client}, tenant, audience.value, pod.asksBinding()}
+		verdict, answered := answers[q]
+		if !answered {
+			got := pod.Account.identity(client, tenant, &pod)
+			verdict = Worst(got)
+			f.notRight(fmt.Sprintf("pod %s/%s", p.Namespace, p.Name), got)
+			answers[q], asked[q.wish] = verdict, verdict
+		}
+		if verdict == Right {
 			fine++
 		}
 	}
 	f.right("pods", "%s of %d with the identity that they ask for", count(fine, "pod"), len(pods))
-	return f.all
+	return f.all, asked
 }
 
-func (s Sweep) accounts(c Swept) []Finding {
+// accounts looks at the service accounts of a cluster. What their pods ask for has
+// been spoken of.
+func (s Sweep) accounts(c Swept, asked map[wish]Verdict) []Finding {
 	f := &findings{about: "cluster " + c.Cluster.Name}
 	accounts, ok := c.Accounts.Get()
 	if !ok {
@@ -111,21 +169,23 @@ func (s Sweep) accounts(c Swept) []Finding {
 		return f.all
 	}
 	fine := 0
-	for _, sa := range accounts {
+	for i := range accounts {
+		sa := &accounts[i]
 		client := sa.Annotations[inject.ClientIDAnnotation]
 		if client == "" {
 			continue
 		}
-		a := Account{Namespace: sa.Namespace, Name: sa.Name, Cluster: Cluster{Record: c.Cluster}, Estate: s.Estate}
-		one := &findings{about: fmt.Sprintf("service account %s/%s", sa.Namespace, sa.Name)}
-		a.client(one, client)
-		if Worst(one.all) == Right {
-			fine++
-			continue
+		verdict, told := asked[wish{sa.Namespace, sa.Name, client}]
+		if !told {
+			found := s.account(c, sa.Namespace, sa.Name, sa).identity(client, sa.Annotations[inject.TenantIDAnnotation], nil)
+			verdict = Worst(found)
+			f.notRight(fmt.Sprintf("service account %s/%s", sa.Namespace, sa.Name), found)
 		}
-		f.all = append(f.all, one.all...)
+		if verdict == Right {
+			fine++
+		}
 	}
-	f.right("service-accounts", "%s of %d with an identity that is there", count(fine, "service account"), len(accounts))
+	f.right("service-accounts", "%s of %d whose tokens buy those of the identity that they name", count(fine, "service account"), len(accounts))
 	return f.all
 }
 

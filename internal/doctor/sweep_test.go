@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func TestSweeps(t *testing.T) {
 	const right, wrong, unseen = doctor.Right, doctor.Wrong, doctor.NotEvaluated
 	read := func(pods []corev1.Pod, accounts ...corev1.ServiceAccount) func(*doctor.Sweep) {
 		return func(s *doctor.Sweep) {
-			s.Read = []doctor.Swept{{Cluster: aks, Accounts: doctor.Know(accounts), Pods: doctor.Know(pods)}}
+			s.Read = []doctor.Swept{{Cluster: aks, Issuer: doctor.Know(issuer), Accounts: doctor.Know(accounts), Pods: doctor.Know(pods)}}
 		}
 	}
 	role := func(principal principal.ID) record.Record {
@@ -92,6 +93,10 @@ func TestSweeps(t *testing.T) {
 		{"all is right", []record.Record{aks, cred, given}, read(nil, sa("shop", "web", web.ClientID.String())), "credentials", right, "1 federated credential"},
 		{"a pod that the webhook missed", []record.Record{aks, cred, given}, read([]corev1.Pod{web1}, sa("shop", "web", web.ClientID.String())), "webhook-missed", wrong, "did not see this pod"},
 		{"an account that names nobody", []record.Record{aks, cred, given}, read(nil, sa("shop", "web", "99999999-0000-4000-8000-000000000099")), "client-id", wrong, "no application and no managed identity"},
+		{"an account that its identity does not trust", []record.Record{aks, cred, given}, read(nil, sa("shop", "web", ""), sa("shop", "jobs", web.ClientID.String())), "subject", wrong, "system:serviceaccount:shop:jobs"},
+		{"an issuer that nobody could read", []record.Record{aks, cred, given}, func(s *doctor.Sweep) {
+			s.Read = []doctor.Swept{{Cluster: aks, Issuer: doctor.Unknown[string]("no answer"), Accounts: doctor.Know([]corev1.ServiceAccount{sa("shop", "web", web.ClientID.String())}), Pods: doctor.Know([]corev1.Pod{})}}
+		}, "issuer", unseen, "no answer"},
 		{"pods that may not be read", []record.Record{aks, cred, given}, func(s *doctor.Sweep) {
 			s.Read = []doctor.Swept{{Cluster: aks, Accounts: doctor.Know([]corev1.ServiceAccount{sa("shop", "web", "")}), Pods: doctor.Unknown[[]corev1.Pod]("forbidden")}}
 		}, "pods", unseen, "forbidden"},
@@ -135,6 +140,61 @@ func TestSweeps(t *testing.T) {
 			expect(t, found, tt.check, tt.want, tt.says)
 			if got := doctor.Worst(found); got != tt.want {
 				t.Errorf("all in all %s, want %s: %+v", got, tt.want, found)
+			}
+		})
+	}
+}
+
+// A sweep says of a pod what the doctor says who looks at it alone, as far as its
+// identity goes, and it says it once for all pods that ask for the same.
+func TestASweepAgreesWithTheLookAtOnePod(t *testing.T) {
+	t.Parallel()
+	for law, change := range map[string]func(*doctor.Pod){
+		"all is right":                func(*doctor.Pod) {},
+		"another identity than named": func(p *doctor.Pod) { setEnv(p, "AZURE_CLIENT_ID", "99999999-0000-4000-8000-000000000099") },
+		"another tenant":              func(p *doctor.Pod) { setEnv(p, "AZURE_TENANT_ID", "99999999-0000-4000-8000-000000000099") },
+		"another audience": func(p *doctor.Pod) {
+			p.Pod.Spec.Volumes[0].Projected.Sources[0].ServiceAccountToken.Audience = "api://else"
+		},
+		"two tokens": func(p *doctor.Pod) {
+			p.Pod.Spec.Volumes[0].Projected.Sources = append(p.Pod.Spec.Volumes[0].Projected.Sources, corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: "else"}})
+		},
+		"another issuer":                  func(p *doctor.Pod) { p.Account.Cluster.Issuer = doctor.Know("https://else.example") },
+		"an issuer nobody knows":          func(p *doctor.Pod) { p.Account.Cluster.Issuer = doctor.Unknown[string]("no answer") },
+		"an account without a credential": func(p *doctor.Pod) { p.Account.Estate = load(t) },
+		"a binding that is not there": func(p *doctor.Pod) {
+			p.Pod.Annotations = map[string]string{inject.IdentityBindingAnnotation: "true"}
+			p.Pod.Spec.Volumes[0].Projected.Sources[0].ServiceAccountToken.Audience = inject.BindingAudience
+			p.Account.MayUse = map[string]doctor.Known[bool]{web.ClientID.String(): doctor.Know(true)}
+		},
+	} {
+		t.Run(law, func(t *testing.T) {
+			t.Parallel()
+			p := ward(t)
+			change(p)
+			ofIdentity := func(all []doctor.Finding) (out []doctor.Finding) {
+				for _, x := range all {
+					switch x.Check {
+					case "client-id", "tenant", "issuer", "subject", "audience", "credential", "binding", "binding-use":
+						out = append(out, x)
+					}
+				}
+				return out
+			}
+			want := doctor.Worst(ofIdentity(doctor.ExaminePod(*p)))
+			again := p.Pod.DeepCopy()
+			again.Name = "web-2"
+			swept := doctor.Swept{Cluster: p.Account.Cluster.Record, Issuer: p.Account.Cluster.Issuer, Pods: doctor.Know([]corev1.Pod{*p.Pod, *again}),
+				Accounts: doctor.Know([]corev1.ServiceAccount{*account(p)}), MayUse: map[[2]string]map[string]doctor.Known[bool]{{"shop", "web"}: p.Account.MayUse}}
+			all := doctor.ExamineAll(doctor.Sweep{Now: moment, Estate: p.Account.Estate, Read: []doctor.Swept{swept}})
+			got := slices.DeleteFunc(all, func(x doctor.Finding) bool { return !strings.HasPrefix(x.About, "pod ") && x.Check != "pods" })
+			if doctor.Worst(got) != want {
+				t.Errorf("the sweep says %s, the look at the pod %s: %+v", doctor.Worst(got), want, got)
+			}
+			for _, x := range got {
+				if strings.HasPrefix(x.About, "pod shop/web-2, ") {
+					t.Errorf("said twice: %+v", x)
+				}
 			}
 		})
 	}

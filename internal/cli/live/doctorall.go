@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/cli"
 	"github.com/gatehouse-io/gatehouse/internal/doctor"
+	"github.com/gatehouse-io/gatehouse/internal/inject"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/serve/api/wire"
@@ -33,7 +35,7 @@ func (w *ward) tellAll(cmd *cobra.Command, env *cli.Env) error {
 
 // swept reads all workloads of a cluster.
 func (p *place) swept(ctx context.Context) doctor.Swept {
-	out := doctor.Swept{Cluster: p.record}
+	out := doctor.Swept{Cluster: p.record, Issuer: p.issuer(ctx)}
 	if list, err := p.core.ServiceAccounts("").List(ctx, metav1.ListOptions{}); err != nil {
 		out.Accounts = unknown(out.Accounts, err)
 	} else {
@@ -44,7 +46,35 @@ func (p *place) swept(ctx context.Context) doctor.Swept {
 	} else {
 		out.Pods = doctor.Know(list.Items)
 	}
+	out.MayUse = p.mayUseAll(ctx, out)
 	return out
+}
+
+// mayUseAll asks once for each pair of a service account and an identity that it, or a
+// pod of it, asks for.
+func (p *place) mayUseAll(ctx context.Context, s doctor.Swept) map[[2]string]map[string]doctor.Known[bool] {
+	all := make(map[[2]string]map[string]doctor.Known[bool])
+	ask := func(namespace, name, client string) {
+		at := [2]string{namespace, name}
+		if _, asked := all[at][client]; asked {
+			return
+		}
+		if all[at] == nil {
+			all[at] = make(map[string]doctor.Known[bool])
+		}
+		maps.Copy(all[at], p.mayUse(ctx, doctor.Account{Namespace: namespace, Name: name}, client))
+	}
+	accounts, _ := s.Accounts.Get()
+	for _, sa := range accounts {
+		ask(sa.Namespace, sa.Name, sa.Annotations[inject.ClientIDAnnotation])
+	}
+	pods, _ := s.Pods.Get()
+	for i := range pods {
+		if inject.Wanted(&pods[i]) {
+			ask(pods[i].Namespace, inject.ServiceAccountOf(&pods[i]), doctor.Pod{Pod: &pods[i]}.Client())
+		}
+	}
+	return all
 }
 
 // uses are when identities got their latest tokens, as far as the house knows.
