@@ -15,38 +15,45 @@ import (
 	"github.com/gatehouse-io/gatehouse/test/plane"
 )
 
-// migration: story 35. The pods of a Deployment have their secret by pod identity, by
-// both ways, and by workload identity alone, and nobody writes their manifest anew.
+// migration: story 35. The pods of a workload have their secret by pod identity, by
+// both ways, and by workload identity alone, and nobody writes its manifest anew.
 func migration(t *testing.T, n *node.Node) {
 	mic(n)
-	n.Must("", "-n", "shop", "create", "serviceaccount", "mover")
-	deploy(n, "mover", node.Spec{Account: "mover", Labels: map[string]string{"aadpodidbinding": "web"}, Env: inVault})
-	pod := onePod(n, "mover", node.Running{})
+	for _, kind := range []string{"Deployment", "StatefulSet", "CronJob"} {
+		t.Run("a "+kind, func(t *testing.T) { moves(n.In(t), kind) })
+	}
+}
+
+func moves(n *node.Node, kind string) {
+	name := "mover-" + strings.ToLower(kind)
+	n.Must("", "-n", "shop", "create", "serviceaccount", name)
+	deploy(n, kind, name, node.Spec{Account: name, Labels: map[string]string{"aadpodidbinding": "web"}, Env: inVault})
+	pod := onePod(n, kind, name, node.Running{})
 	asks(n, pod, "managed?name=mine", mine())
 	asks(n, pod, "fresh?name=mine", "no answer: no client ID specified")
 
-	if way := migrated(n, "--check", "mover"); way.State != migrate.ToDo {
-		t.Fatalf("before, it is %+v", way)
+	if way := migrated(n, "--check", kind, name); way.State != migrate.ToDo {
+		n.T.Fatalf("before, it is %+v", way)
 	}
-	if way := migrated(n, "--apply", "mover"); way.State != migrate.Ready {
-		t.Fatalf("with both, it is %+v", way)
+	if way := migrated(n, "--apply", kind, name); way.State != migrate.Ready {
+		n.T.Fatalf("with both, it is %+v", way)
 	}
-	both := onePod(n, "mover", pod)
+	both := onePod(n, kind, name, pod)
 	asks(n, both, "secret?name=mine", mine())
 	asks(n, both, "secret?name=theirs", "refused: 403 Forbidden")
 	asks(n, both, "managed?name=mine", mine())
 
-	if way := migrated(n, "--finish", "mover"); way.Name != "" {
-		t.Fatalf("in the end, it is %+v", way)
+	if way := migrated(n, "--finish", kind, name); way.Name != "" {
+		n.T.Fatalf("in the end, it is %+v", way)
 	}
-	last := onePod(n, "mover", both)
+	last := onePod(n, kind, name, both)
 	asks(n, last, "secret?name=mine", mine())
 	asks(n, last, "managed?name=mine", "refused: 4")
-	n.Must("", "-n", "shop", "delete", "deployment", "mover")
+	n.Must("", "-n", "shop", "delete", kind, name)
 }
 
-// deploy makes a Deployment with one pod at a time.
-func deploy(n *node.Node, name string, spec node.Spec) {
+// deploy makes a workload with one pod at a time.
+func deploy(n *node.Node, kind, name string, spec node.Spec) {
 	n.T.Helper()
 	var pod map[string]any
 	if err := json.Unmarshal([]byte(n.Pod(name, spec)), &pod); err != nil {
@@ -55,19 +62,32 @@ func deploy(n *node.Node, name string, spec node.Spec) {
 	meta := pod["metadata"].(map[string]any)
 	delete(meta, "name")
 	meta["labels"].(map[string]any)["app"] = name
-	text, err := json.Marshal(map[string]any{
-		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": name},
-		"spec": map[string]any{"strategy": map[string]any{"type": "Recreate"}, "selector": map[string]any{"matchLabels": map[string]any{"app": name}}, "template": map[string]any{"metadata": meta, "spec": pod["spec"]}},
-	})
+	template := map[string]any{"metadata": meta, "spec": pod["spec"]}
+	group, of := "apps/v1", map[string]any{"selector": map[string]any{"matchLabels": map[string]any{"app": name}}, "template": template}
+	switch kind {
+	case "Deployment":
+		of["strategy"] = map[string]any{"type": "Recreate"}
+	case "StatefulSet":
+		of["serviceName"] = name
+	case "CronJob": // one that is run by hand: it would wait for a minute
+		pod["spec"].(map[string]any)["restartPolicy"] = "Never"
+		group, of = "batch/v1", map[string]any{"schedule": "@yearly", "suspend": true, "jobTemplate": map[string]any{"spec": map[string]any{"template": template}}}
+	}
+	text, err := json.Marshal(map[string]any{"apiVersion": group, "kind": kind, "metadata": map[string]any{"name": name}, "spec": of})
 	if err != nil {
 		n.T.Fatal(err)
 	}
 	n.Must(string(text), "-n", "shop", "create", "-f", "-")
 }
 
-// onePod waits for the pod of a Deployment that is not the one of before.
-func onePod(n *node.Node, name string, before node.Running) node.Running {
+// onePod waits for the pod of a workload that is not the one of before. A CronJob is
+// run for it; the others make it by themselves.
+func onePod(n *node.Node, kind, name string, before node.Running) node.Running {
 	n.T.Helper()
+	if kind == "CronJob" {
+		n.Must("", "-n", "shop", "delete", "job", name, "--ignore-not-found", "--cascade=foreground")
+		n.Must("", "-n", "shop", "create", "job", name, "--from=cronjob/"+name)
+	}
 	var is string
 	n.Until("there is another pod of "+name, func() bool {
 		list := plane.Get[corev1.PodList](n.Plane, "-n", "shop", "pods", "-l", "app="+name).Items
@@ -81,8 +101,8 @@ func onePod(n *node.Node, name string, before node.Running) node.Running {
 }
 
 // migrated runs gatehouse migrate pod-identity, and returns what it says of a
-// Deployment. Other workloads may be in its way.
-func migrated(n *node.Node, step, name string) (of migrate.Way) {
+// workload. Others may be in its way.
+func migrated(n *node.Node, step, kind, name string) (of migrate.Way) {
 	n.T.Helper()
 	cmd := exec.CommandContext(n.T.Context(), os.Getenv("GATEHOUSE_BIN"), "migrate", "pod-identity", step, "--yes", "--cluster", "wl", "--kubeconfig", filepath.Join(n.Dir, "kubeconfig"), "-o", "json")
 	cmd.Env = []string{"HOME=" + n.Dir, "GATEHOUSE_DIR=" + filepath.Join(n.Dir, "data")}
@@ -94,7 +114,7 @@ func migrated(n *node.Node, step, name string) (of migrate.Way) {
 		n.T.Fatalf("%s: %v: %s%s", step, err, out, complaint.String())
 	}
 	for _, way := range plan.Workloads {
-		if way.Kind == "Deployment" && way.Name == name {
+		if way.Kind == kind && way.Name == name {
 			of = way
 		}
 	}

@@ -23,7 +23,7 @@ func TestPodsOnARealNode(t *testing.T) {
 		{"workload identity", identity},
 		{"a cluster that is not the house's", other.speaks},
 		{"pod identity", podIdentity},
-		{"a Deployment moves from pod identity to workload identity", migration},
+		{"workloads move from pod identity to workload identity", migration},
 		{"the chart installs what runs on nodes", installed},
 		{"images are pulled by the kubelet identity", pulls},
 		{"the Secrets Store CSI driver", secretsStore},
