@@ -41,7 +41,7 @@ func (f Refusals) note(r *http.Request, id, correlation string, at time.Time, to
 	}
 	f.Add(Event{
 		At: at, Door: f.Door, ID: to.who.ID, User: to.who.Name, Groups: len(to.who.Groups), Effect: Refused, Took: took,
-		Asked:  r.Method + " " + Printable(r.Host+r.URL.Path, maxAsked),
+		Asked:  Printable(r.Method+" "+r.Host+r.URL.Path, maxAsked),
 		Reason: Printable(say(err), maxRefusal), TraceID: id, CorrelationID: correlation,
 	})
 }

@@ -1,9 +1,13 @@
 package serve_test
 
 import (
+	"errors"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-io/gatehouse/internal/principal"
@@ -56,5 +60,27 @@ func TestAFloodOfRefusalsPushesOutNothingElse(t *testing.T) {
 	for range 200 {
 		add(random.IntN(3))
 		check(1 + random.IntN(30))
+	}
+}
+
+// RX-12: nothing that a client sends makes an event large.
+func TestARefusalIsNotedInBoundedSpace(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("A", 64<<10)
+	for law, change := range map[string]func(*http.Request){
+		"method": func(r *http.Request) { r.Method = long },
+		"host":   func(r *http.Request) { r.Host = long },
+		"path":   func(r *http.Request) { r.URL.Path = "/" + long },
+	} {
+		var noted []serve.Event
+		h := serve.Handle(func(http.ResponseWriter, *http.Request) error {
+			return serve.To(serve.Caller{ID: principal.NewID()}, errors.New(long))
+		}, serve.Options{Refusals: serve.Refusals{Add: func(e serve.Event) { noted = append(noted, e) }, Say: error.Error}})
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		change(r)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		if len(noted) != 1 || len(noted[0].Asked) > 2048 || len(noted[0].Reason) > 2048 {
+			t.Errorf("a long %s leaves %d events, the first of %d and %d bytes", law, len(noted), len(noted[0].Asked), len(noted[0].Reason))
+		}
 	}
 }
