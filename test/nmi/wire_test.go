@@ -17,7 +17,7 @@ func (p *pod) raw(text string) (got string) {
 	p.T.Helper()
 	p.Until("there may be another request", func() bool {
 		got = p.once(text)
-		return !strings.HasPrefix(got, "HTTP/1.1 429")
+		return len(got) < 12 || got[8:12] != " 429" // HTTP/1.0 is answered in kind
 	})
 	return got
 }
