@@ -34,18 +34,24 @@ func ExaminePod(p Pod) []Finding {
 	if inject.Wanted(p.Pod) {
 		p.authority(f)
 	}
-	account := ExamineAccount(p.Account)
-	if client, tenant, ok := p.asks(); ok {
-		// What the pod asks for counts, and not what its account says by now.
-		account = upTo(account, "client-id")
-		account = append(account, p.Account.identity(client, tenant, &p)...)
-		if tenant == "" {
-			f.unseen("tenant", "the containers do not say in which one tenant they ask")
-		}
-	}
-	f.all = append(f.all, account...)
+	f.all = append(f.all, p.identity()...)
 	f.all = append(f.all, ExamineCluster(p.Account.Cluster, p.Now)...)
 	return f.all
+}
+
+// identity says whether what the pod asks for is there, and trusts its account. What
+// the pod asks for counts, and not what its account says by now.
+func (p Pod) identity() []Finding {
+	all := ExamineAccount(p.Account)
+	client, tenant, ok := p.asks()
+	if !ok {
+		return all
+	}
+	all = append(upTo(all, "client-id"), p.Account.identity(client, tenant, &p)...)
+	if tenant == "" {
+		all = append(all, Finding{Check: "tenant", About: fmt.Sprintf("pod %s/%s", p.Pod.Namespace, p.Pod.Name), What: "the containers do not say in which one tenant they ask"})
+	}
+	return all
 }
 
 // upTo are the findings before the first of a check.

@@ -137,19 +137,17 @@ func (s Sweep) pods(c Swept) ([]Finding, map[wish]Verdict) {
 			continue
 		}
 		pod := Pod{Now: s.Now, Pod: p, Account: s.account(c, p.Namespace, name, sa)}
-		client, tenant, ok := pod.asks()
-		if !ok { // what its account asks for is looked at
-			fine++
-			continue
-		}
-		audience := pod.audience()
-		q := question{wish{p.Namespace, name, client}, tenant, audience.value, pod.asksBinding()}
+		_, tenant, _ := pod.asks()
+		q := question{wish{p.Namespace, name, pod.Client()}, tenant, pod.audience().value, pod.asksBinding()}
 		verdict, answered := answers[q]
 		if !answered {
-			got := pod.Account.identity(client, tenant, &pod)
+			got := pod.identity()
 			verdict = Worst(got)
 			f.notRight(fmt.Sprintf("pod %s/%s", p.Namespace, p.Name), got)
-			answers[q], asked[q.wish] = verdict, verdict
+			answers[q] = verdict
+		}
+		if was, told := asked[q.wish]; !told || was == Right {
+			asked[q.wish] = verdict
 		}
 		if verdict == Right {
 			fine++

@@ -162,6 +162,16 @@ func TestASweepAgreesWithTheLookAtOnePod(t *testing.T) {
 		"another issuer":                  func(p *doctor.Pod) { p.Account.Cluster.Issuer = doctor.Know("https://else.example") },
 		"an issuer nobody knows":          func(p *doctor.Pod) { p.Account.Cluster.Issuer = doctor.Unknown[string]("no answer") },
 		"an account without a credential": func(p *doctor.Pod) { p.Account.Estate = load(t) },
+		"a tenant that nobody says": func(p *doctor.Pod) {
+			p.Pod.Spec.Containers = append(p.Pod.Spec.Containers, *p.Pod.Spec.Containers[0].DeepCopy())
+			p.Pod.Spec.Containers[1].Name = "second"
+			setEnv(p, "AZURE_TENANT_ID", "99999999-0000-4000-8000-000000000099")
+		},
+		"an account that is gone": func(p *doctor.Pod) { p.Account.Object = doctor.Know[*corev1.ServiceAccount](nil) },
+		"an account that says nothing, and containers neither": func(p *doctor.Pod) {
+			account(p).Annotations = nil
+			p.Pod.Spec.Containers[0].Env = p.Pod.Spec.Containers[0].Env[1:]
+		},
 		"a binding that is not there": func(p *doctor.Pod) {
 			p.Pod.Annotations = map[string]string{inject.IdentityBindingAnnotation: "true"}
 			p.Pod.Spec.Volumes[0].Projected.Sources[0].ServiceAccountToken.Audience = inject.BindingAudience
@@ -175,7 +185,7 @@ func TestASweepAgreesWithTheLookAtOnePod(t *testing.T) {
 			ofIdentity := func(all []doctor.Finding) (out []doctor.Finding) {
 				for _, x := range all {
 					switch x.Check {
-					case "client-id", "tenant", "issuer", "subject", "audience", "credential", "binding", "binding-use":
+					case "service-account", "client-id", "tenant", "issuer", "subject", "audience", "credential", "binding", "binding-use":
 						out = append(out, x)
 					}
 				}
@@ -184,8 +194,12 @@ func TestASweepAgreesWithTheLookAtOnePod(t *testing.T) {
 			want := doctor.Worst(ofIdentity(doctor.ExaminePod(*p)))
 			again := p.Pod.DeepCopy()
 			again.Name = "web-2"
+			var accounts []corev1.ServiceAccount
+			if sa := account(p); sa != nil {
+				accounts = append(accounts, *sa)
+			}
 			swept := doctor.Swept{Cluster: p.Account.Cluster.Record, Issuer: p.Account.Cluster.Issuer, Pods: doctor.Know([]corev1.Pod{*p.Pod, *again}),
-				Accounts: doctor.Know([]corev1.ServiceAccount{*account(p)}), MayUse: map[[2]string]map[string]doctor.Known[bool]{{"shop", "web"}: p.Account.MayUse}}
+				Accounts: doctor.Know(accounts), MayUse: map[[2]string]map[string]doctor.Known[bool]{{"shop", "web"}: p.Account.MayUse}}
 			all := doctor.ExamineAll(doctor.Sweep{Now: moment, Estate: p.Account.Estate, Read: []doctor.Swept{swept}})
 			got := slices.DeleteFunc(all, func(x doctor.Finding) bool { return !strings.HasPrefix(x.About, "pod ") && x.Check != "pods" })
 			if doctor.Worst(got) != want {
