@@ -20,14 +20,7 @@ appId: ` + shopApp + `
 tenant: teknews.cloud
 displayName: shop-app` + disabled + `
 ---
-kind: FederatedCredential
-owner: ` + shopApp + `
-name: shop-web-pods
-issuer: ` + issuer + `
-subject: system:serviceaccount:shop:web
-audiences: ["` + exchange + `"]
----
-` + vault
+` + trusting(shopApp, issuer) + vault
 	}
 }
 

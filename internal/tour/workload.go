@@ -50,14 +50,19 @@ tenant: teknews.cloud
 resource: ` + shopWebID + `
 displayName: shop-web
 ---
-kind: FederatedCredential
-owner: ` + shopClient + `
+` + trusting(shopClient, issuer) + vault
+}
+
+// trusting is the credential by which the shop's service account is a client.
+func trusting(client, issuer string) string {
+	return `kind: FederatedCredential
+owner: ` + client + `
 name: shop-web-pods
 issuer: ` + issuer + `
 subject: system:serviceaccount:shop:web
 audiences: ["` + exchange + `"]
 ---
-` + vault
+`
 }
 
 // vault is what the shop keeps its secrets in.
