@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,8 @@ func ParseDuration(text string) (Duration, error) {
 	if err != nil || more < 0 || strings.HasPrefix(rest, "+") || strings.HasPrefix(rest, "-") {
 		return 0, bad
 	}
-	if d += more; d < 0 {
+	// Days are bounded, so hours are too: what is read can be written and read again.
+	if d += more; d < 0 || d > math.MaxUint16*day+day-1 {
 		return 0, bad
 	}
 	return Duration(d), nil

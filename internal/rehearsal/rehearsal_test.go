@@ -123,6 +123,8 @@ func TestLimitsOfZeroAreNone(t *testing.T) {
 func FuzzDurations(f *testing.F) {
 	f.Add("8h")
 	f.Add("1d12h0.5s")
+	f.Add("100000000m")
+	f.Add("65535d23h59m59.999999999s")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := rehearsal.ParseDuration(text)
 		if err != nil {
