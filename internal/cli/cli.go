@@ -28,7 +28,7 @@ const (
 	ExitYes        = 0 // yes, or done
 	ExitNo         = 1 // no, or something was found
 	ExitUsage      = 2 // the command or a name in it is wrong
-	ExitUnanswered = 3 // there is no answer: the estate or server could not be read
+	ExitUnanswered = 3 // there is no answer: the estate or server could not be read, or refuses
 )
 
 // An Env is everything a command takes from outside. The zero Env works: it is
@@ -140,16 +140,29 @@ func (e *Env) report(err error) int {
 	return code
 }
 
-// run makes the RunE of a command: an error that says no exit code means that
-// there is no answer.
+// run makes the RunE of a command; withCode says what its errors mean.
 func run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		err := f(cmd.Context(), args)
-		if _, ok := errors.AsType[*Exit](err); err == nil || ok {
-			return err
-		}
-		return &Exit{ExitUnanswered, err}
+		return withCode(f(cmd.Context(), args))
 	}
+}
+
+// mistaken is an error of a server that can say that what was asked is wrong.
+type mistaken interface {
+	error
+	Mistaken() bool
+}
+
+// withCode gives an error that says no exit code one: a mistake is one whoever finds
+// it, and anything else, a refusal too, means that there is no answer.
+func withCode(err error) error {
+	if _, ok := errors.AsType[*Exit](err); err == nil || ok {
+		return err
+	}
+	if m, ok := errors.AsType[mistaken](err); ok && m.Mistaken() {
+		return &Exit{ExitUsage, err}
+	}
+	return &Exit{ExitUnanswered, err}
 }
 
 const rootLong = `Gatehouse says who may do what on Kubernetes clusters, and why: Entra sign-in,
@@ -162,7 +175,7 @@ Exit codes:
   0  yes, or done
   1  no, or something was found
   2  the command, or a name in it, is wrong
-  3  there is no answer: the estate or the server could not be read
+  3  there is no answer: the estate or the server could not be read, or refuses
 
 Environment:
   GATEHOUSE_ESTATE  the folder, when --estate is not given

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -17,15 +16,12 @@ import (
 
 // What commands of other packages need in order to be like the ones here.
 
-// Run makes the RunE of a command: an error that says no exit code means that
-// there is no answer.
+// Run makes the RunE of a command: of an error that says no exit code, a server's
+// finding that what was asked is wrong is usage, and anything else means that there is
+// no answer.
 func Run(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		err := f(cmd, args)
-		if _, ok := errors.AsType[*Exit](err); err == nil || ok {
-			return err
-		}
-		return &Exit{ExitUnanswered, err}
+		return withCode(f(cmd, args))
 	}
 }
 

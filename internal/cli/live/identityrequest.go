@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-io/gatehouse/internal/azurerbac"
 	"github.com/gatehouse-io/gatehouse/internal/cli"
+	"github.com/gatehouse-io/gatehouse/internal/directory"
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/manifest/nearest"
 	"github.com/gatehouse-io/gatehouse/internal/rehearsal"
@@ -237,13 +238,16 @@ func requestShow(env *cli.Env) *cobra.Command {
 		Use: "show ID", Short: "Show a request for an identity and its history", Example: "  gatehouse identity-request show 7b7b7b7b-0000-4000-8000-000000000001", Args: cli.Exactly("ID"),
 		ValidArgsFunction: completeRequests(env, "all"),
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
+			if err := checkRequestID(args[0]); err != nil {
+				return err
+			}
 			c, est, err := reachEstate(cmd, env)
 			if err != nil {
 				return err
 			}
 			q, err := c.IdentityRequest(cmd.Context(), args[0])
 			if err != nil {
-				return err
+				return seek(err, requestIDs)
 			}
 			if done, err := cli.Machine(cmd, env, q); done {
 				return err
@@ -252,6 +256,16 @@ func requestShow(env *cli.Env) *cobra.Command {
 			return nil
 		}),
 	}
+}
+
+// requestIDs says where ids of requests are.
+const requestIDs = "gatehouse identity-request list shows those that you may read, each with its id"
+
+func checkRequestID(text string) error {
+	if err := new(directory.IdentityRequestID).UnmarshalText([]byte(text)); err != nil {
+		return cli.Usage("%.80q is no id of a request for an identity: %s", text, requestIDs)
+	}
+	return nil
 }
 
 func showRequest(env *cli.Env, est *estate.Snapshot, q wire.IdentityRequest) {
@@ -283,6 +297,9 @@ func requestAnswer(env *cli.Env, verb, short string, give func(*client.Client, c
 		Use: verb + " ID", Short: short, Example: "  gatehouse identity-request " + verb + ` 7b7b7b7b-0000-4000-8000-000000000001 --why "as agreed"`, Args: cli.Exactly("ID"),
 		ValidArgsFunction: completeRequests(env, which),
 		RunE: cli.Run(func(cmd *cobra.Command, args []string) error {
+			if err := checkRequestID(args[0]); err != nil {
+				return err
+			}
 			c, err := reach(cmd, env)
 			if err != nil {
 				return err
@@ -293,7 +310,7 @@ func requestAnswer(env *cli.Env, verb, short string, give func(*client.Client, c
 			q, err := give(c, cmd.Context(), args[0], say)
 			warnRehearsal(env, c.Rehearses)
 			if err != nil {
-				return err
+				return seek(err, requestIDs)
 			}
 			if done, err := cli.Machine(cmd, env, q); done {
 				return err

@@ -122,7 +122,7 @@ clients renew their tokens by themselves.`,
 				return err
 			}
 			if err := c.StopKey(cmd.Context(), args[0]); err != nil {
-				return err
+				return seek(err, "gatehouse keys list shows those that there are")
 			}
 			fmt.Fprintf(env.Stdout, "key %s is removed: its tokens are refused\n", args[0])
 			return nil

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +21,14 @@ func reach(cmd *cobra.Command, env *cli.Env) (*client.Client, error) {
 		return nil, cli.Usage("%s needs a running house: start it with gatehouse up, or name it with --server", cmd.CommandPath())
 	}
 	return dial(cmd.Context(), env.Getenv, url)
+}
+
+// seek adds to a refusal because something is not there how to see what is.
+func seek(err error, how string) error {
+	if refused, ok := errors.AsType[*client.Error](err); ok && refused.Status == http.StatusNotFound {
+		return fmt.Errorf("%w\n%s", err, how)
+	}
+	return err
 }
 
 // facts prints names and values in two columns. Empty values are left out.

@@ -71,7 +71,7 @@ func (p *pointing) use(ctx context.Context, env *cli.Env, identities []string) (
 	}
 	session, err := c.NewIdentitySession(ctx, wire.NewIdentitySession{Identities: identities, Minutes: int(issue.MaxIdentitySession.Minutes())})
 	if err != nil {
-		return nil, err
+		return nil, seek(err, "az identity list, in gatehouse shell without --identity, shows those that you may read")
 	}
 	p.identity = session.Secret
 	return func() {

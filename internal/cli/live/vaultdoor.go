@@ -69,6 +69,12 @@ func (r *refusal) Error() string {
 	return text
 }
 
+// Mistaken reports whether a name or a value is wrong. A conflict can be somebody
+// else's change.
+func (r *refusal) Mistaken() bool {
+	return r.status == http.StatusNotFound || r.status == http.StatusBadRequest
+}
+
 // ask sends a request to the vault and reads the answer into out.
 func (v *vaultDoor) ask(ctx context.Context, method, path string, query url.Values, body, out any) error {
 	var text []byte
@@ -82,9 +88,6 @@ func (v *vaultDoor) ask(ctx context.Context, method, path string, query url.Valu
 	if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusUnauthorized {
 		// The kept token was ended before its time. The vault did nothing.
 		err = v.send(ctx, method, path, query, text, out, true)
-	}
-	if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusNotFound {
-		return cli.Usage("%w", r) // a name is wrong
 	}
 	return err
 }

@@ -49,6 +49,28 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("(%s) %s", e.Code, e.Message) }
 
+// Mistaken reports whether what was asked is wrong: a value or a name in it, or
+// something that is not there, is there already or is in use. Asked again, it is
+// refused again. What the caller may not, and what others changed meanwhile, is not
+// his mistake.
+func (e *Error) Mistaken() bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusRequestEntityTooLarge:
+		return e.Code != unsaid(e.Status)
+	case http.StatusConflict:
+		return e.Code != "Conflict" && e.Code != unsaid(e.Status)
+	}
+	return false
+}
+
+// unsaid is the code of a refusal without one: it may not be of a house at all.
+func unsaid(status int) string { return "HTTP " + strconv.Itoa(status) }
+
+// An unsent error came before anything was sent.
+type unsent struct{ error }
+
+func (e unsent) Unwrap() error { return e.error }
+
 // ErrSilent says that no house runs where one was asked.
 var ErrSilent = errors.New("nobody answers")
 
@@ -84,7 +106,9 @@ func (c *Client) Commit(ctx context.Context, changes wire.Changes) (int64, error
 // change posts what changes something, and says so when it is not known whether it did.
 func (c *Client) change(ctx context.Context, path string, in, out any) error {
 	err := c.do(ctx, http.MethodPost, path, nil, in, out)
-	if _, refused := errors.AsType[*Error](err); err != nil && !refused && !errors.Is(err, ErrSilent) {
+	_, refused := errors.AsType[*Error](err)
+	_, kept := errors.AsType[unsent](err)
+	if err != nil && !refused && !kept && !errors.Is(err, ErrSilent) {
 		return fmt.Errorf("%w; it is not known whether the change was made: look for it with gatehouse audit", err)
 	}
 	return err
@@ -330,7 +354,7 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 	}
 	raw, err := bearer(ctx)
 	if err != nil {
-		return nil, err
+		return nil, unsent{err}
 	}
 	req.Header.Set("Authorization", "Bearer "+raw)
 	return req, nil
@@ -339,7 +363,7 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 func refusal(res *http.Response, body []byte) error {
 	var said wire.Error
 	if err := json.Unmarshal(body, &said); err != nil || said.Error.Code == "" {
-		return &Error{Status: res.StatusCode, Code: "HTTP " + strconv.Itoa(res.StatusCode), Message: "The house gave no reason."}
+		return &Error{Status: res.StatusCode, Code: unsaid(res.StatusCode), Message: "The house gave no reason."}
 	}
 	return &Error{Status: res.StatusCode, Code: said.Error.Code, Message: said.Error.Message}
 }
