@@ -65,27 +65,33 @@ func (l *look) bindings(f func(Finding, resource.Cluster, kuberbac.Binding)) {
 	}
 }
 
-// unbind is the fix that takes one subject out of a binding.
-func unbind(c resource.Cluster, b kuberbac.Binding, at int) Fix {
-	if len(b.Subjects) == 1 {
+// unbind is the fix that takes some subjects, in order, out of a binding.
+func unbind(c resource.Cluster, b kuberbac.Binding, of ...int) Fix {
+	if len(of) == len(b.Subjects) {
 		return Fix{Commands: []string{words(kubectl(c, "delete", b)...)}, Ops: []estate.Op{{Delete: b.Key()}}}
 	}
-	patch := patchOf(b, at, fmt.Sprintf(`{"op":"remove","path":"/subjects/%d"}`, at))
-	b.Subjects = slices.Delete(slices.Clone(b.Subjects), at, at+1)
-	return Fix{Commands: []string{words(append(kubectl(c, "patch", b), "--type", "json", "-p", patch)...)}, Ops: []estate.Op{{Put: b}}}
+	var changes []string
+	left := slices.Clone(b.Subjects)
+	for _, at := range slices.Backward(of) { // those before keep their places
+		changes = append(changes, patchOf(b, at, fmt.Sprintf(`{"op":"remove","path":"/subjects/%d"}`, at)))
+		left = slices.Delete(left, at, at+1)
+	}
+	b.Subjects = left
+	return Fix{Commands: []string{words(append(kubectl(c, "patch", b), "--type", "json", "-p", "["+strings.Join(changes, ",")+"]")...)}, Ops: []estate.Op{{Put: b}}}
 }
 
 // rename is the fix that names a subject of a binding otherwise.
 func rename(c resource.Cluster, b kuberbac.Binding, at int, name string) Fix {
-	patch := patchOf(b, at, fmt.Sprintf(`{"op":"replace","path":"/subjects/%d/name","value":%q}`, at, name))
+	patch := "[" + patchOf(b, at, fmt.Sprintf(`{"op":"replace","path":"/subjects/%d/name","value":%q}`, at, name)) + "]"
 	b.Subjects = slices.Clone(b.Subjects)
 	b.Subjects[at].Name = name
 	return Fix{Commands: []string{words(append(kubectl(c, "patch", b), "--type", "json", "-p", patch)...)}, Ops: []estate.Op{{Put: b}}}
 }
 
-// patchOf is a JSON patch that does nothing when another subject stands there by now.
+// patchOf are steps of a JSON patch that does nothing when another subject stands there
+// by now.
 func patchOf(b kuberbac.Binding, at int, change string) string {
-	return fmt.Sprintf(`[{"op":"test","path":"/subjects/%d/name","value":%q},%s]`, at, b.Subjects[at].Name, change)
+	return fmt.Sprintf(`{"op":"test","path":"/subjects/%d/name","value":%q},%s`, at, b.Subjects[at].Name, change)
 }
 
 // kubectl begins a command about a binding, in the context that is named as the cluster

@@ -73,6 +73,8 @@ type Fix struct {
 	// Ops are what the commands come to in the estate. They are nil where the estate
 	// does not have the thing, or a person has to choose.
 	Ops []estate.Op
+	// Besides is what the commands take away that is not wrong, in words.
+	Besides string
 }
 
 // Run asks rules; all of them if none is named. Findings come with the gravest first,

@@ -128,6 +128,9 @@ func tell(all []check.Finding) string {
 		for _, c := range f.Fix.Commands {
 			fmt.Fprintf(&b, "  $ %s\n", c)
 		}
+		if f.Fix.Besides != "" {
+			fmt.Fprintf(&b, "  more than is wrong: %s\n", f.Fix.Besides)
+		}
 	}
 	return b.String()
 }

@@ -50,7 +50,11 @@ func remove(all ...azurerbac.Assignment) Fix {
 
 // and is one fix after another one.
 func (f Fix) and(next Fix) Fix {
-	return Fix{Commands: append(f.Commands, next.Commands...), Ops: append(f.Ops, next.Ops...)}
+	besides := f.Besides
+	if besides != "" && next.Besides != "" {
+		besides += "; "
+	}
+	return Fix{Commands: append(f.Commands, next.Commands...), Ops: append(f.Ops, next.Ops...), Besides: besides + next.Besides}
 }
 
 // leave is the fix that takes a principal out of a group.

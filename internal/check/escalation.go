@@ -42,8 +42,8 @@ credential who could not give out what the identity has; a subscription of Azure
 		ID: "pod-escalation", Title: "Whoever runs pods can be an identity that may more than he may", Severity: Medium,
 		Source: enterpriseScale + ", Design considerations for operator access, and for workload identities",
 		Explain: `A pod runs as any service account of its namespace, and so as the identity that trusts it. Whoever may
-create or change pods there, by whichever object, run something in one that is there, or make tokens of service
-accounts, has what the identity has. That is how it is meant for the team that owns the workload: accept it for that team's namespace, and give others no such right.
+create or change pods there, by whichever object, run something in one that is there, through the API of pods or
+through that of nodes, or make tokens of service accounts, has what the identity has. That is how it is meant for the team that owns the workload: accept it for that team's namespace, and give others no such right.
 Left out are those who administer the cluster.`,
 		look: podEscalation,
 	},
@@ -169,12 +169,22 @@ func (l *look) revoke(all []decide.Holder) Fix {
 		case azurerbac.Assignment:
 			fix = fix.and(remove(r))
 		case kuberbac.Binding:
-			c, _ := l.est.Cluster(r.Cluster)
-			fix = fix.and(Fix{Commands: []string{words(kubectl(c, "delete", r)...)}, Ops: []estate.Op{{Delete: r.Key()}}})
+			var of []int
+			for at, s := range r.Subjects {
+				if slices.ContainsFunc(all, func(h decide.Holder) bool {
+					return h.By.Binding != nil && h.By.Binding.Key() == r.Key() && h.By.Subject == s
+				}) {
+					of = append(of, at)
+				}
+			}
+			fix = fix.and(l.narrow(r, of))
 		}
 	}
 	return fix
 }
+
+// nodes are in no namespace.
+const nodes = "nodes"
 
 // A maker is what leads to the token of a service account.
 type maker struct {
@@ -185,7 +195,8 @@ type maker struct {
 }
 
 // makers are what makes or changes pods, runs something in them, or makes tokens of
-// service accounts.
+// service accounts. Whoever may get or create the proxy of a node speaks to its kubelet
+// as the API server does, and so runs something in any pod of the node, past admission.
 var makers = func() (all []maker) {
 	templates := []kuberbac.Attributes{
 		{Resource: "pods"}, {Resource: "replicationcontrollers"},
@@ -199,6 +210,7 @@ var makers = func() (all []maker) {
 		}
 	}
 	exec, ephemeral := kuberbac.Attributes{Resource: "pods", Subresource: "exec"}, kuberbac.Attributes{Resource: "pods", Subresource: "ephemeralcontainers"}
+	proxy := kuberbac.Attributes{Resource: nodes, Subresource: "proxy"}
 	add("create", decide.Both, templates...)
 	add("create", decide.Both, kuberbac.Attributes{APIGroup: "batch", Resource: "jobs"}, kuberbac.Attributes{Resource: "serviceaccounts", Subresource: "token"}, exec)
 	add("patch", decide.Both, ephemeral)
@@ -206,6 +218,8 @@ var makers = func() (all []maker) {
 	add("get", decide.Kubernetes, exec) // over a websocket, before Kubernetes 1.35
 	add("update", decide.Kubernetes, templates...)
 	add("patch", decide.Kubernetes, templates...)
+	add("create", decide.Both, proxy)
+	add("get", decide.Kubernetes, proxy) // over a websocket
 	return all
 }()
 
@@ -262,8 +276,10 @@ func (l *look) runners(c resource.Cluster, namespace string) []decide.Holder {
 	var all []decide.Holder
 	seen := make(map[holderID]bool)
 	for _, m := range makers {
-		m.Namespace = namespace
-		for _, h := range decide.WhoCan(l.est, decide.Request{Scope: c.Scope, Kube: m.Attributes, Only: m.only, Now: l.Now}) {
+		if m.Resource != nodes {
+			m.Namespace = namespace
+		}
+		for _, h := range l.who(decide.Request{Scope: c.Scope, Kube: m.Attributes, Only: m.only, Now: l.Now}) {
 			key := holderID{h.Principal.ID, h.Subject}
 			if seen[key] {
 				continue

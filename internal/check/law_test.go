@@ -304,6 +304,148 @@ scope: /subscriptions/50000000-0000-4000-8000-000000000001
 	}
 }
 
+// Whoever speaks to the kubelet of a node runs something in any pod there, by a role of
+// the whole cluster; a role of a namespace gives nothing of nodes.
+func TestWhoSpeaksToKubeletsIsNamed(t *testing.T) { // AZ-23
+	t.Parallel()
+	const kube = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: some, annotations: {gatehouse.io/cluster: aks-1}}
+rules: [RULE]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: KIND
+metadata: {name: some, PLACE, annotations: {gatehouse.io/cluster: aks-1}}
+subjects: [{kind: User, name: c2000000-0000-4000-8000-000000000001, apiGroup: rbac.authorization.k8s.io}]
+roleRef: {kind: ClusterRole, name: some, apiGroup: rbac.authorization.k8s.io}
+`
+	cluster := func(rule string) string {
+		return strings.NewReplacer("RULE", rule, "KIND", "ClusterRoleBinding", "PLACE, ", "").Replace(kube)
+	}
+	azure := func(action string) string {
+		return strings.Replace(`kind: RoleDefinition
+id: e0000000-0000-4000-8000-000000000001
+roleName: Nodes
+assignableScopes: [/subscriptions/50000000-0000-4000-8000-000000000001]
+permissions: [{dataActions: [ACTION]}]
+---
+kind: RoleAssignment
+principal: penny@corp.example
+role: Nodes
+scope: /subscriptions/50000000-0000-4000-8000-000000000001
+`, "ACTION", action, 1)
+	}
+	for _, tt := range []struct {
+		law, text string
+		want      doctor.Verdict
+	}{
+		{"create", cluster("{verbs: [create], apiGroups: [''], resources: [nodes/proxy]}"), doctor.Wrong},
+		{"get, over a websocket", cluster("{verbs: [get], apiGroups: [''], resources: [nodes/proxy]}"), doctor.Wrong},
+		{"every proxy", cluster("{verbs: [get], apiGroups: [''], resources: ['*/proxy']}"), doctor.Wrong},
+		{"a verb that a kubelet has no use for", cluster("{verbs: [delete, list], apiGroups: [''], resources: [nodes/proxy]}"), doctor.Right},
+		{"what else there is of nodes", cluster("{verbs: [get, list, watch], apiGroups: [''], resources: [nodes, nodes/metrics, nodes/stats, nodes/log]}"), doctor.Right},
+		{"in a namespace", strings.NewReplacer("RULE", "{verbs: [get, create], apiGroups: [''], resources: [nodes/proxy]}", "KIND", "RoleBinding", "PLACE", "namespace: shop").Replace(kube), doctor.Right},
+		{"a role of Azure", azure("Microsoft.ContainerService/managedClusters/nodes/proxy/action"), doctor.Wrong},
+		{"a role of Azure for nodes", azure("Microsoft.ContainerService/managedClusters/nodes/read"), doctor.Right},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			found := check.Run(facts(t, with(t, base(t), []byte(tt.text)), nil, ""), one(t, "pod-escalation"))
+			if got := check.Worst(found); got != tt.want {
+				t.Errorf("%s, want %s:\n%s", got, tt.want, tell(found))
+			}
+		})
+	}
+}
+
+// The fix takes away what leads to an identity, and says so where it takes more.
+func TestAFixLeavesWhatIsHarmless(t *testing.T) {
+	t.Parallel()
+	const kube = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: watches, labels: {app: watcher}, annotations: {gatehouse.io/cluster: aks-1}}
+rules: RULES
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: watcher, annotations: {gatehouse.io/cluster: aks-1}}
+subjects: [{kind: User, name: c2000000-0000-4000-8000-000000000001, apiGroup: rbac.authorization.k8s.io}SUBJECTS]
+roleRef: {kind: ClusterRole, name: ROLE, apiGroup: rbac.authorization.k8s.io}
+`
+	const other = `---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: other, namespace: elsewhere, annotations: {gatehouse.io/cluster: aks-1}}
+subjects: [{kind: User, name: penny@corp.example, apiGroup: rbac.authorization.k8s.io}]
+roleRef: {kind: ClusterRole, name: watches, apiGroup: rbac.authorization.k8s.io}
+`
+	const aggregating = `---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: sum, annotations: {gatehouse.io/cluster: aks-1}}
+aggregationRule: {clusterRoleSelectors: [{matchLabels: {app: watcher}}]}
+`
+	const part = ", {kind: User, name: 'system:kube-proxy', apiGroup: rbac.authorization.k8s.io}"
+	const (
+		mixed = "[{verbs: [get, list, create], apiGroups: [''], resources: [nodes, nodes/proxy, pods, pods/log]}, {verbs: [get], nonResourceURLs: [/metrics]}]"
+		only  = "[{verbs: [get, create], apiGroups: [''], resources: [nodes/proxy]}]"
+		stars = "[{verbs: ['*'], apiGroups: [''], resources: [nodes/proxy, nodes]}]"
+	)
+	text := func(rules, role, subjects, more string) string {
+		return strings.NewReplacer("RULES", rules, "ROLE", role, "SUBJECTS", subjects).Replace(kube) + more
+	}
+	const deletes = "kubectl --context aks-1 delete clusterrolebinding watcher"
+	for _, tt := range []struct {
+		law, text string
+		does      string // begins the one command
+		besides   bool
+	}{
+		{"other rules of the role stay", text(mixed, "watches", "", ""), "kubectl --context aks-1 patch clusterrole watches --type json", false},
+		{"a binding that gives nothing else goes", text(only, "watches", "", ""), deletes, false},
+		{"a role that others have is not changed", text(mixed, "watches", "", other), deletes, true},
+		{"nor one that another takes from", text(mixed, "watches", "", aggregating), deletes, true},
+		{"nor one of Kubernetes", text(mixed, "edit", "", ""), deletes, true},
+		{"nor can a part of a star be taken out", text(stars, "watches", "", ""), deletes, true},
+		{"subjects that are not found stay", text(mixed, "watches", part, ""), `kubectl --context aks-1 patch clusterrolebinding watcher --type json -p '[{"op":"test","path":"/subjects/0/name"`, true},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			f, rule := facts(t, with(t, base(t), []byte(tt.text)), nil, ""), one(t, "pod-escalation")
+			found := check.Run(f, rule)
+			if len(found) != 1 || len(found[0].Fix.Commands) != 1 || found[0].Fix.Ops == nil {
+				t.Fatalf("found\n%s", tell(found))
+			}
+			if fix := found[0].Fix; !strings.HasPrefix(fix.Commands[0], tt.does) || (fix.Besides != "") != tt.besides {
+				t.Errorf("want %s, and that it takes more: %t\n%s", tt.does, tt.besides, tell(found))
+			}
+			mend(t, rule, f, found[0])
+		})
+	}
+	f := facts(t, with(t, base(t), []byte(text(mixed, "watches", "", ""))), nil, "")
+	left, err := f.Estate.Apply(2, check.Run(f, one(t, "pod-escalation"))[0].Fix.Ops...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, _ := left.Cluster(f.Read[0].Cluster.Scope)
+	for ask, want := range map[kuberbac.Attributes]bool{
+		{Verb: "get", Resource: "nodes"}:                          true,
+		{Verb: "create", Resource: "nodes"}:                       true,
+		{Verb: "list", Resource: "pods"}:                          true,
+		{Verb: "get", Resource: "pods", Subresource: "log"}:       true,
+		{Verb: "get", Path: "/metrics"}:                           true,
+		{Verb: "list", Resource: "nodes", Subresource: "proxy"}:   true,
+		{Verb: "get", Resource: "nodes", Subresource: "proxy"}:    false,
+		{Verb: "create", Resource: "nodes", Subresource: "proxy"}: false,
+		{Verb: "create", Resource: "pods"}:                        false,
+		{Verb: "delete", Resource: "pods"}:                        false,
+		{Verb: "get", Resource: "secrets"}:                        false,
+	} {
+		if got := left.KubeRules(cluster.Scope, "watches").Allows(&ask) != nil; got != want {
+			t.Errorf("after the fix %+v: %t, want %t", ask, got, want)
+		}
+	}
+}
+
 // A binding that Kubernetes makes, or the one of the admin groups, is left out as long
 // as it is what it is made as, and not by its name (KR-15).
 func TestBindingsAreNotLeftOutByTheirName(t *testing.T) {

@@ -280,6 +280,7 @@ type finding struct {
 	What     string         `json:"what"`
 	Evidence []wire.Holder  `json:"evidence,omitzero"`
 	Fix      []string       `json:"fix,omitzero"`
+	Besides  string         `json:"besides,omitzero"` // what the fix takes away that is not wrong
 	Source   string         `json:"source"`
 	Accepted *acceptance    `json:"accepted,omitzero"`
 
@@ -300,7 +301,7 @@ type acceptance struct {
 func findingOf(k known, f check.Finding) finding {
 	out := finding{
 		Rule: f.Rule.ID, Severity: f.Rule.Severity, Verdict: f.Verdict, About: thing{f.About.Kind, f.About.Parts[:]}, Name: f.Name,
-		Cluster: f.Cluster.String(), What: f.What, Fix: f.Fix.Commands, Source: f.Rule.Source,
+		Cluster: f.Cluster.String(), What: f.What, Fix: f.Fix.Commands, Besides: f.Fix.Besides, Source: f.Rule.Source,
 	}
 	for n := len(out.About.ID); n > 1 && out.About.ID[n-1] == ""; n-- {
 		out.About.ID = out.About.ID[:n-1]
@@ -360,6 +361,9 @@ func (f finding) print(env *cli.Env, mark string, wide bool) {
 			break
 		}
 		row("fix", fix)
+	}
+	if f.Besides != "" {
+		row("takes", "more than is wrong: "+f.Besides)
 	}
 	if wide {
 		row("about", fmt.Sprintf("%s %s", f.About.Kind, strings.Join(f.About.ID, " ")))
