@@ -46,6 +46,9 @@ func (v Version) IsZero() bool { return v.ID.IsZero() }
 type Deletion struct {
 	At    time.Time `json:"at"`
 	Until time.Time `json:"until"`
+	// Protected is set when the vault let nobody purge it then. It stays so, whatever
+	// becomes of the vault.
+	Protected bool `json:"protected,omitzero"`
 }
 
 // NewObject returns an object without a version.
@@ -94,7 +97,7 @@ func (o Object) Delete(now time.Time, r Retention) (Object, error) {
 		return Object{}, err
 	}
 	now = now.UTC().Truncate(time.Second)
-	o.Deleted = &Deletion{At: now, Until: now.AddDate(0, 0, r.Days())}
+	o.Deleted = &Deletion{At: now, Until: now.AddDate(0, 0, r.Days()), Protected: r.PurgeProtection}
 	return o, nil
 }
 
@@ -108,12 +111,12 @@ func (o Object) Recover() (Object, error) {
 }
 
 // Purgeable refuses to remove an object for good: one that is not deleted, and
-// one whose vault protects it until its time is over.
+// one whose vault protects it, or did when it was deleted, until its time is over.
 func (o Object) Purgeable(now time.Time, r Retention) error {
 	if o.Deleted == nil {
 		return record.Invalid("%s is not deleted", o.Name)
 	}
-	if r.PurgeProtection && !o.Gone(now) {
+	if (r.PurgeProtection || o.Deleted.Protected) && !o.Gone(now) {
 		return fmt.Errorf("%s: %w", o.Name, ErrProtected)
 	}
 	return nil

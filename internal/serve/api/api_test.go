@@ -203,6 +203,13 @@ func TestChangesAreAuthorised(t *testing.T) { // AZ-14
 	foreign := aks1
 	foreign.Tenant = servetest.Tenant2
 	custom := azurerbac.Definition{ID: role("70000000-0000-4000-8000-000000000001"), RoleName: "mine", AssignableScopes: []scope.Scope{servetest.Group, other}, Permissions: []azurerbac.Permission{{Actions: []string{"*"}}}}
+	vault := func(properties string) wire.Op {
+		p, err := resource.ParseProperties([]byte(properties))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return put(t, resource.Other{Scope: scope.MustParse(servetest.Group.String() + "/providers/Microsoft.KeyVault/vaults/kept"), Name: "kept", Type: "Microsoft.KeyVault/vaults", Location: "westeurope", Properties: p})
+	}
 	narrow := custom
 	narrow.AssignableScopes = custom.AssignableScopes[:1]
 	for _, tt := range []struct {
@@ -236,6 +243,12 @@ func TestChangesAreAuthorised(t *testing.T) { // AZ-14
 		{"by who may", root, []wire.Op{put(t, mg)}, "ok"},
 		{"a subscription does not move itself", ownerRG, []wire.Op{put(t, resource.Subscription{Scope: servetest.Subscription, Tenant: servetest.Tenant, Parent: mg.Scope})}, "AuthorizationFailed"},
 		{"bindings of a cluster are its owner's", servetest.Robot, []wire.Op{put(t, kuberbac.Binding{Cluster: servetest.AKS2, Namespace: "a", Name: "b", RoleIsCluster: true, Role: "admin"})}, "AuthorizationFailed"},
+		{"a vault is made", ownerRG, []wire.Op{vault(`{}`)}, "ok"},
+		{"that protects what is deleted", ownerRG, []wire.Op{vault(`{"enablePurgeProtection":true,"x":1}`)}, "ok"},
+		{"and changes", ownerRG, []wire.Op{vault(`{"enablePurgeProtection":true}`)}, "ok"},
+		{"but does not end to protect it", root, []wire.Op{vault(`{"enablePurgeProtection":false}`)}, "BadRequest"},
+		{"nor if nothing is said of it", root, []wire.Op{vault(`{}`)}, "BadRequest"},
+		{"nor by what cannot be read", root, []wire.Op{vault(`{"enablePurgeProtection":true,"softDeleteRetentionInDays":1}`)}, "BadRequest"},
 		{"a system name is refused at write", root, []wire.Op{put(t, directory.Group{ID: servetest.ID("30000000-0000-4000-8000-0000000000aa"), Tenant: servetest.Tenant, DisplayName: "system:masters"})}, "BadRequest"}, // DIR-08
 		{"an unknown kind", root, []wire.Op{{Put: &wire.Record{Kind: "Emperor", Spec: jsontext.Value("{}")}}}, "BadRequest"},
 		{"a record with a member too many", root, []wire.Op{{Put: &wire.Record{Kind: record.Membership, Spec: jsontext.Value(`{"group":"` + servetest.Admins.String() + `","member":"` + servetest.Jet.String() + `","Member":"x"}`)}}}, "BadRequest"},

@@ -193,6 +193,9 @@ func (s *session) write(next record.Record) ([]estate.Op, error) {
 			return nil, err
 		}
 	}
+	if err := serve.KeepsProtection(old, next); err != nil {
+		return nil, err
+	}
 	switch r := next.(type) {
 	case azurerbac.Assignment:
 		next = s.stamp(r, old)

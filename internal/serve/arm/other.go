@@ -226,6 +226,11 @@ func (s *session) write(old resource.Other, exists bool, next resource.Other, in
 			return answer{}, err
 		}
 	}
+	if exists {
+		if err := serve.KeepsProtection(old, next); err != nil {
+			return answer{}, err
+		}
+	}
 	if holder, taken := s.est.ResourceNamed(next.Scope.Type(), next.Scope.Name()); taken && holder.Scope != next.Scope {
 		return answer{}, serve.Refuse(http.StatusConflict, typ.taken, fmt.Sprintf(
 			"The name '%s' is already in use. Names of %s are globally unique, so it is possible that the name is already taken.", next.Name, typ.name))

@@ -452,6 +452,27 @@ func TestAVaultThatChangesBeforeTheWrite(t *testing.T) {
 	}
 }
 
+// Who may write vaults and purge would else destroy what a vault was to keep from him.
+func TestWhatWasProtectedStaysProtected(t *testing.T) {
+	t.Parallel()
+	for law, change := range map[string]func(h *house){
+		"the vault is changed": func(h *house) { h.put(newVault(t, "protected", `{}`)) },
+		"the vault is made again": func(h *house) {
+			h.remove(newVault(t, "protected", `{}`).Key())
+			h.put(newVault(t, "protected", `{}`))
+		},
+	} {
+		h := newHouse(t)
+		h.want(h.ask(admin, "PUT", "//protected/secrets/db", `{"value":"x"}`), "set", "200")
+		h.want(h.ask(admin, "DELETE", "//protected/secrets/db", ""), "delete", "200")
+		change(h)
+		h.want(h.ask(admin, "DELETE", "//protected/deletedsecrets/db", ""), law, "403 Forbidden PurgeProtected")
+		h.want(h.ask(admin, "POST", "//protected/deletedsecrets/db/recover", ""), law+", and it can be recovered", "200")
+		h.want(h.ask(admin, "DELETE", "//protected/secrets/db", ""), law+", and deleted anew", "200")
+		h.want(h.ask(admin, "DELETE", "//protected/deletedsecrets/db", ""), law+", when the vault protects nothing", "204")
+	}
+}
+
 // A key that was made not to be exported is not had by changing the policy of its
 // certificate and making a version with the same key.
 func TestAHiddenKeyStaysHidden(t *testing.T) {
