@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-io/gatehouse/internal/issue"
 	"github.com/gatehouse-io/gatehouse/internal/principal"
 	"github.com/gatehouse-io/gatehouse/internal/serve"
 	"github.com/gatehouse-io/gatehouse/internal/token"
@@ -70,9 +71,18 @@ func (c *call) exchange() error {
 		return unauthorized(errors.New("no role at " + c.server()))
 	}
 	now := c.now.Truncate(time.Second)
+	end := now.Add(RefreshLife)
+	if claims.Expires.Sub(claims.IssuedAt) < issue.AccessLife {
+		// It was cut short, and ends with what proved it, such as a request for an
+		// identity. So does what it is exchanged for.
+		end = claims.Expires
+	}
+	if !now.Before(end) {
+		return unauthorized(errors.New("the access token is about to end"))
+	}
 	raw, err := c.d.conf.Sign(c.r.Context(), token.RegistryClaims{
 		Grant: token.RegistryRefresh, Registry: c.server(), Tenant: c.tenant, ObjectID: who.ID, ID: token.NewID(), SignIn: claims.ID,
-		IssuedAt: now, Expires: now.Add(RefreshLife),
+		IssuedAt: now, Expires: end,
 	})
 	if err != nil {
 		return err
@@ -90,7 +100,7 @@ func (c *call) token() error {
 	if err != nil {
 		return err
 	}
-	who, err := c.holder(refresh)
+	who, ends, err := c.holder(refresh)
 	if err != nil {
 		return err
 	}
@@ -103,9 +113,16 @@ func (c *call) token() error {
 		return unauthorized(errors.New("nothing of "+strings.Join(v["scope"], " ")+" at "+c.server()), lacks...)
 	}
 	now := c.now.Truncate(time.Second)
+	end := now.Add(AccessLife)
+	if ends.Before(end) {
+		end = ends
+	}
+	if !now.Before(end) {
+		return unauthorized(errors.New("the refresh token is about to end"))
+	}
 	raw, err := c.d.conf.Sign(c.r.Context(), token.RegistryClaims{
 		Grant: token.RegistryAccess, Registry: c.server(), Tenant: c.tenant, ObjectID: who.ID, ID: token.NewID(),
-		IssuedAt: now, Expires: now.Add(AccessLife), Access: has,
+		IssuedAt: now, Expires: end, Access: has,
 	})
 	if err != nil {
 		return err
@@ -114,7 +131,7 @@ func (c *call) token() error {
 	return serve.JSON(c.w, http.StatusOK, struct {
 		Token   string `json:"access_token"`
 		Seconds int    `json:"expires_in"`
-	}{raw, int(AccessLife.Seconds())})
+	}{raw, int(end.Sub(now).Seconds())})
 }
 
 // asked reads a request for an access token: with a refresh token in a form, or as the
@@ -147,11 +164,12 @@ func (c *call) asked() (url.Values, string, error) {
 	return nil, "", refuse(http.StatusBadRequest, "BAD_REQUEST", "The grant_type is refresh_token.")
 }
 
-// holder returns who holds a refresh token of this registry, as he is now.
-func (c *call) holder(raw string) (serve.Caller, error) {
+// holder returns who holds a refresh token of this registry, as he is now, and when it
+// ends.
+func (c *call) holder(raw string) (serve.Caller, time.Time, error) {
 	claims, err := token.VerifyRegistry(raw, c.d.conf.Keys(), c.tenant, c.server(), token.RegistryRefresh, c.now)
 	if err != nil {
-		return serve.Caller{}, unauthorized(err)
+		return serve.Caller{}, time.Time{}, unauthorized(err)
 	}
 	from := token.Claims{ID: claims.SignIn, Tenant: claims.Tenant, ObjectID: claims.ObjectID, IssuedAt: claims.IssuedAt}
 	if p, ok := c.est.Principal(claims.ObjectID); ok && p.Kind != principal.User {
@@ -161,7 +179,7 @@ func (c *call) holder(raw string) (serve.Caller, error) {
 	if c.who = who; err != nil {
 		c.who = serve.Caller{ID: claims.ObjectID} // it is sure whose token that was
 	}
-	return who, nobody(err)
+	return who, claims.Expires, nobody(err)
 }
 
 func (c *call) issued(who serve.Caller, what string) {

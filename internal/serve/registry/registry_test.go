@@ -139,10 +139,15 @@ func newHouse(t *testing.T) *house {
 // entra is an access token of the directory.
 func (h *house) entra(key token.SigningKey, who principal.ID, audience string) string {
 	h.t.Helper()
+	return h.lasting(time.Hour, key, who, audience)
+}
+
+func (h *house) lasting(life time.Duration, key token.SigningKey, who principal.ID, audience string) string {
+	h.t.Helper()
 	now := h.now.Truncate(time.Second)
 	raw, err := token.Sign(key, token.Claims{
 		Version: token.V1, Use: token.AccessToken, Issuer: issuer(key.Tenant), Audience: audience, Subject: "s", Tenant: key.Tenant, ObjectID: who, ID: "u",
-		IssuedAt: now, NotBefore: now, Expires: now.Add(time.Hour), AppID: directory.AppID(servetest.ID("04b07795-8ddb-461a-bbee-02f9e1bf7b46")), AppAuth: "0",
+		IssuedAt: now, NotBefore: now, Expires: now.Add(life), AppID: directory.AppID(servetest.ID("04b07795-8ddb-461a-bbee-02f9e1bf7b46")), AppAuth: "0",
 	}, "JWT")
 	if err != nil {
 		h.t.Fatal(err)
@@ -414,6 +419,40 @@ func TestARefreshTokenEnds(t *testing.T) {
 				t.Errorf("%d %s, want %d", got.status, got.text, tt.want)
 			}
 		})
+	}
+}
+
+// A token that was cut short, because the request for an identity that gave it ends, buys
+// nothing that goes on.
+func TestWhatWasCutShortEndsInTime(t *testing.T) { // FED-17
+	t.Parallel()
+	h := newHouse(t)
+	h.now = h.now.Truncate(time.Second)
+	ends := h.now.Add(6 * time.Minute)
+	got := h.exchange("one", h.lasting(6*time.Minute, h.access, servetest.Identity, arm))
+	refresh := got.in("refresh_token")
+	if refresh == "" {
+		t.Fatalf("%d %s", got.status, got.text)
+	}
+	set, _ := token.NewKeySet(h.registry.Key)
+	access := h.token("one", refresh, "repository:hello:pull")
+	for law, tt := range map[string]struct {
+		raw   string
+		grant token.RegistryGrant
+	}{"the refresh token": {refresh, token.RegistryRefresh}, "the access token": {access.in("access_token"), token.RegistryAccess}} {
+		if c, err := token.VerifyRegistry(tt.raw, set, servetest.Tenant, "one.azurecr.io", tt.grant, h.now); err != nil || !c.Expires.Equal(ends) {
+			t.Errorf("%s ends at %s, %v, want %s", law, c.Expires, err, ends)
+		}
+	}
+	if !strings.Contains(access.text, `"expires_in":360`) {
+		t.Errorf("the answer says another end: %s", access.text)
+	}
+	raw := h.lasting(6*time.Minute, h.access, servetest.Identity, arm)
+	h.now = ends
+	for law, got := range map[string]reply{"the access token of the directory": h.exchange("one", raw), "the refresh token": h.token("one", refresh, "repository:hello:pull")} {
+		if got.status != http.StatusUnauthorized {
+			t.Errorf("%s at its end: %d %s", law, got.status, got.text)
+		}
 	}
 }
 
