@@ -19,8 +19,12 @@ import (
 // audience is what tokens for PostgreSQL are for.
 const audience = "https://ossrdbms-aad.database.windows.net"
 
-// signInTime is how long a client may take to sign in.
-const signInTime = 30 * time.Second
+// Bounds of a client who did not sign in yet: how long he may take, and how long a
+// message may be. The server's own bound is beyond what many of them at once leave.
+const (
+	signInTime = 30 * time.Second
+	maxToken   = 64 << 10 // bytes
+)
 
 type proxy struct {
 	server   string
@@ -64,6 +68,11 @@ func (p *proxy) handle(ctx context.Context, conn net.Conn) error {
 	}
 	if cancel, ok := hello.(*pgproto3.CancelRequest); ok {
 		return p.cancel(ctx, cancel)
+	}
+	if _, secret := conn.(*tls.Conn); p.tls != nil && !secret {
+		// He would send his token for everybody to read, if he was asked for it.
+		client.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28000", Message: "tokens are taken over TLS alone (sslmode=verify-full)"})
+		return client.Flush()
 	}
 	start := hello.(*pgproto3.StartupMessage)
 	who, err := p.signIn(ctx, client, start.Parameters["user"])
@@ -145,6 +154,8 @@ func (p *proxy) greet(conn *net.Conn) (*pgproto3.Backend, pgproto3.FrontendMessa
 // signIn returns the object id of who signs in as a role, by a token in the place of
 // a password. The error may be shown to him.
 func (p *proxy) signIn(ctx context.Context, client *pgproto3.Backend, role string) (string, error) {
+	client.SetMaxBodyLen(maxToken)
+	defer client.SetMaxBodyLen(0)
 	client.Send(&pgproto3.AuthenticationCleartextPassword{})
 	if err := client.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
 		return "", err
