@@ -60,7 +60,8 @@ func (e *eye) config(agent string) *rest.Config {
 
 // Account reads a service account of a running cluster, as it is now.
 func (c *clusters) Account(ctx context.Context, at scope.Scope, namespace, name string) (*corev1.ServiceAccount, error) {
-	r, ok := c.running(at)
+	rec, _ := c.store.Current().Cluster(at)
+	r, ok := c.running(rec)
 	if !ok {
 		return nil, fmt.Errorf("its control plane is %s", c.State(at))
 	}

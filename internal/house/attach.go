@@ -69,7 +69,7 @@ func (c *clusters) Examine(ctx context.Context, at scope.Scope) ([]cluster.Findi
 	if !ok {
 		return nil, fmt.Errorf("cluster %s: %w", at, store.ErrNotFound)
 	}
-	r, ok := c.running(at)
+	r, ok := c.running(rec)
 	if !ok {
 		return nil, notRunning(rec.Name)
 	}

@@ -93,7 +93,7 @@ func (c *clusters) vouch(ctx context.Context, rec resource.Cluster, says token.F
 
 // judge returns the judge of a cluster that runs.
 func (c *clusters) judge(rec resource.Cluster) (*judge, error) {
-	if r, ok := c.running(rec.Scope); ok {
+	if r, ok := c.running(rec); ok {
 		if j := r.judge.Load(); j != nil {
 			return j, nil
 		}

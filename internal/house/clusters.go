@@ -136,16 +136,18 @@ func (c *clusters) leave(k *keeper) bool {
 	return true
 }
 
-// running returns the control plane of a cluster, if it runs here.
-func (c *clusters) running(at scope.Scope) (*run, bool) {
+// running returns the control plane of a cluster, if it runs here. That of an earlier
+// cluster at the same scope, which has yet to be ended, is another's: what it says of
+// tokens and pods counts for nothing.
+func (c *clusters) running(rec resource.Cluster) (*run, bool) {
 	c.mu.Lock()
-	k, ok := c.keepers[at]
+	k, ok := c.keepers[rec.Scope]
 	c.mu.Unlock()
 	if !ok {
 		return nil, false
 	}
 	r := k.current()
-	return r, r != nil
+	return r, r != nil && r.uid == rec.UID
 }
 
 // stop ends every control plane; they are found again at the next start. What

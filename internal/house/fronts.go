@@ -177,7 +177,7 @@ func (c *clusters) behind(name string) (netip.AddrPort, bool) {
 		if rec.FQDN != name || name == "" {
 			continue
 		}
-		r, ok := c.running(rec.Scope)
+		r, ok := c.running(rec)
 		if !ok {
 			return netip.AddrPort{}, false
 		}

@@ -41,6 +41,7 @@ type keeper struct {
 
 // A run is one control plane and what follows it.
 type run struct {
+	uid   resource.ClusterID
 	is    resource.Cluster // what was applied to it
 	form  form
 	cp    *cluster.Cluster
@@ -256,7 +257,7 @@ func (k *keeper) start(ctx context.Context, rec resource.Cluster) (*run, error) 
 		cp.Stop()
 		return nil, fmt.Errorf("cluster %s: %w", rec.Name, err)
 	}
-	r := &run{is: rec, form: form, cp: cp, since: k.now(), stop: func() {}}
+	r := &run{uid: rec.UID, is: rec, form: form, cp: cp, since: k.now(), stop: func() {}}
 	if err := errors.Join(k.seed(ctx, rec, cp), k.watch(r)); err != nil {
 		r.end()
 		return nil, fmt.Errorf("cluster %s: %w", rec.Name, err)

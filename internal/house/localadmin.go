@@ -42,7 +42,7 @@ func (c *clusters) Credential(ctx context.Context, at scope.Scope, who principal
 	if rec.DisableLocalAccounts {
 		return pki.Pair{}, record.Invalid("local accounts of cluster %s are disabled", rec.Name)
 	}
-	r, ok := c.running(at)
+	r, ok := c.running(rec)
 	if !ok {
 		return pki.Pair{}, notRunning(rec.Name)
 	}

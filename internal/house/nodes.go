@@ -53,7 +53,7 @@ func (c *clusters) agentOn(ctx context.Context, rec resource.Cluster, agent wire
 }
 
 func (c *clusters) on(ctx context.Context, rec resource.Cluster, pod wire.Pod, node string, good func(corev1.PodSpec) bool) error {
-	r, ok := c.running(rec.Scope)
+	r, ok := c.running(rec)
 	switch {
 	case !ok && rec.Attached:
 		return nil
