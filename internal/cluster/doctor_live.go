@@ -125,6 +125,12 @@ var liveChecks = []check{
 			return "nothing is bound to everybody but what Kubernetes itself binds", true, nil
 		},
 	},
+	{
+		id: "rbac-kubernetes", severity: Warning,
+		why: "the API server puts back what is taken out of a role or binding of Kubernetes itself, and leaves what somebody adds: whoever has it by that gets more than it seems (KR-15)",
+		fix: "take out what was added, and give it by a role and a binding of its own to those who need it",
+		run: func(ctx context.Context, c *chart) (string, bool, error) { return c.ofKubernetes(ctx) },
+	},
 }
 
 // anonymous is the user that stands for nobody, and so for everybody.
@@ -186,15 +192,8 @@ func (b boundGroup) String() string {
 }
 
 func (c *chart) boundGroups(ctx context.Context) ([]boundGroup, error) {
-	if c.API == nil {
-		return nil, notRead("the API server is not at hand")
-	}
 	var all []boundGroup
 	for _, kind := range []string{"clusterrolebindings", "rolebindings"} {
-		data, err := c.API.do(ctx, http.MethodGet, rbacPath+kind, "", nil)
-		if err != nil {
-			return nil, notRead("%s: %v", kind, err)
-		}
 		var list struct {
 			Items []struct {
 				Metadata struct{ Name, Namespace string }
@@ -202,8 +201,8 @@ func (c *chart) boundGroups(ctx context.Context) ([]boundGroup, error) {
 				Subjects []struct{ Kind, Name string }
 			}
 		}
-		if err := json.Unmarshal(data, &list); err != nil {
-			return nil, notRead("%s: %v", kind, err)
+		if err := c.list(ctx, kind, &list); err != nil {
+			return nil, err
 		}
 		for _, b := range list.Items {
 			for _, s := range b.Subjects {

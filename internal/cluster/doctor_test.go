@@ -1,20 +1,25 @@
 package cluster_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
+	"iter"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-io/gatehouse/internal/cluster"
+	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/pki"
+	"github.com/gatehouse-io/gatehouse/internal/record"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 )
 
@@ -61,7 +66,7 @@ func healthy(t *testing.T, s *stub) (cluster.Patient, map[string][]byte) {
 }
 
 // What is only seen in a running API server, when there is none at hand.
-const noLive = "live-anonymous: not evaluated, live-authorization: not evaluated, live-sign-in: not evaluated, rbac-everybody: not evaluated, rbac-group-names: not evaluated"
+const noLive = "live-anonymous: not evaluated, live-authorization: not evaluated, live-sign-in: not evaluated, rbac-everybody: not evaluated, rbac-group-names: not evaluated, rbac-kubernetes: not evaluated"
 
 func TestDoctorOnTheTwoConfigurations(t *testing.T) { // WH-09
 	t.Parallel()
@@ -251,5 +256,122 @@ func TestBindingsToEverybodyAreNotLeftOutByTheirName(t *testing.T) { // KR-15
 				}
 			}
 		})
+	}
+}
+
+// TestRolesOfKubernetesAreHeldAgainstUpstream: what is bound by Kubernetes itself is fine
+// as long as it gives what Kubernetes makes it give, and not by its name.
+func TestRolesOfKubernetesAreHeldAgainstUpstream(t *testing.T) { // KR-15
+	t.Parallel()
+	secrets := kuberbac.Rule{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"secrets"}}
+	role := func(namespace, name string, change func(*kuberbac.Role)) func(any) any {
+		return func(rec any) any {
+			if r, ok := rec.(kuberbac.Role); ok && r.Namespace == namespace && r.Name == name {
+				r.Rules = slices.Clone(r.Rules)
+				change(&r)
+				return r
+			}
+			return rec
+		}
+	}
+	add := func(r *kuberbac.Role) { r.Rules = append(r.Rules, secrets) }
+	binding := func(name string, change func(*kuberbac.Binding)) func(any) any {
+		return func(rec any) any {
+			if b, ok := rec.(kuberbac.Binding); ok && b.Namespace == "" && b.Name == name {
+				b.Subjects = slices.Clone(b.Subjects)
+				change(&b)
+				return b
+			}
+			return rec
+		}
+	}
+	subject := func(kind kuberbac.SubjectKind, name string) func(*kuberbac.Binding) {
+		return func(b *kuberbac.Binding) {
+			b.Subjects = append(b.Subjects, kuberbac.Subject{Kind: kind, Name: name})
+		}
+	}
+	same := func(rec any) any { return rec }
+	clusterInfo := func(rules ...kuberbac.Rule) kuberbac.Role {
+		return kuberbac.Role{Cluster: prod, Namespace: "kube-public", Name: "kubeadm:bootstrap-signer-clusterinfo",
+			Rules: append(rules, kuberbac.Rule{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"cluster-info"}})}
+	}
+	for _, tt := range []struct {
+		law     string
+		change  func(any) any
+		more    []record.Record
+		version string
+		want    cluster.Severity
+		says    string
+	}{
+		{"what Kubernetes makes", same, []record.Record{clusterInfo()}, "36", cluster.Fine, "all "},
+		{"of another version, too", same, nil, "35+", cluster.Fine, ""},
+		{"a role of which something was taken", role("", "system:discovery", func(r *kuberbac.Role) { r.Rules = nil }), nil, "36", cluster.Fine, ""},
+		{"secrets for whoever signs in", role("", "system:basic-user", add), nil, "36", cluster.Warning, `ClusterRole system:basic-user: "get secrets"`},
+		{"in any version", role("", "system:discovery", add), nil, "99", cluster.Warning, "system:discovery"},
+		{"a path for the whole network", role("", "system:public-info-viewer", func(r *kuberbac.Role) {
+			r.Rules = append(r.Rules, kuberbac.Rule{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}})
+		}), nil, "36", cluster.Warning, `"get /metrics"`},
+		{"a star in what there is", role("", "system:discovery", func(r *kuberbac.Role) { r.Rules[0].Verbs = []string{"*"} }), nil, "36", cluster.Warning, "and "},
+		{"what all service accounts have", role("", "system:service-account-issuer-discovery", add), nil, "99", cluster.Warning, ""},
+		{"what nobody needs who signs in to kubeadm", same, []record.Record{clusterInfo(secrets)}, "99", cluster.Warning, "Role kube-public/kubeadm:bootstrap-signer-clusterinfo"},
+		{"what view takes on", role("", "system:aggregate-to-view", add), nil, "36", cluster.Warning, "system:aggregate-to-view"},
+		{"what view takes on besides is what it is for", role("", "view", func(r *kuberbac.Role) { r.Aggregate = nil; add(r) }), nil, "36", cluster.Fine, ""},
+		{"a part of Kubernetes", role("", "system:kube-scheduler", add), nil, "36", cluster.Warning, `"get secrets"`},
+		{"a controller", role("", "system:controller:job-controller", add), nil, "36", cluster.Warning, "system:controller:job-controller"},
+		{"a role in a namespace of Kubernetes", role("kube-system", "extension-apiserver-authentication-reader", add), nil, "36", cluster.Warning, "Role kube-system/extension-apiserver-authentication-reader"},
+		{"a part of another version is not known", role("", "system:kube-scheduler", add), nil, "37", cluster.NotEvaluated, "1.37"},
+		{"nor that of one that does not say which", role("", "system:kube-scheduler", add), nil, "", cluster.NotEvaluated, "not known"},
+		{"discovery for the whole network", binding("system:discovery", subject(kuberbac.Group, "system:unauthenticated")), nil, "99", cluster.Warning, `Group "system:unauthenticated"`},
+		{"somebody who is a scheduler", binding("system:kube-scheduler", subject(kuberbac.User, "eve")), nil, "36", cluster.Warning, `ClusterRoleBinding system:kube-scheduler: User "eve"`},
+		{"another role", binding("system:monitoring", func(b *kuberbac.Binding) { b.Role = "cluster-admin" }), nil, "36", cluster.Warning, `it gives ClusterRole "cluster-admin"`},
+		{"a cluster that shows nothing", func(any) any { return nil }, nil, "36", cluster.NotEvaluated, ""},
+	} {
+		t.Run(tt.law, func(t *testing.T) {
+			t.Parallel()
+			lists := map[string][]json.RawMessage{"clusterroles": nil, "roles": nil, "clusterrolebindings": nil, "rolebindings": nil}
+			for rec := range everything(tt.more) {
+				object := tt.change(rec)
+				if object == nil {
+					continue
+				}
+				data := must(kuberbac.ToObject(object.(record.Record)))
+				var is struct{ Kind string }
+				if err := json.Unmarshal(data, &is); err != nil {
+					t.Fatal(err)
+				}
+				kind := strings.ToLower(is.Kind) + "s"
+				lists[kind] = append(lists[kind], json.RawMessage(data))
+			}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if list, ok := lists[path.Base(r.URL.Path)]; ok {
+					json.NewEncoder(w).Encode(map[string]any{"items": list})
+				} else if r.URL.Path == "/version" && tt.version != "" {
+					fmt.Fprintf(w, `{"major":"1","minor":%q}`, tt.version)
+				} else {
+					http.NotFound(w, r)
+				}
+			}))
+			defer server.Close()
+			p, _ := healthy(t, newStub(t))
+			p.API = &cluster.API{Server: server.URL, Client: server.Client()}
+			for _, f := range cluster.Doctor(t.Context(), p) {
+				if f.ID == "rbac-kubernetes" && (f.Severity != tt.want || !strings.Contains(f.What, tt.says)) {
+					t.Errorf("%s, want %s that says %q: %s", f.Severity, tt.want, tt.says, f.What)
+				}
+			}
+		})
+	}
+}
+
+// everything is what Kubernetes makes in a new cluster, and more.
+func everything(more []record.Record) iter.Seq[record.Record] {
+	return func(yield func(record.Record) bool) {
+		for _, all := range []iter.Seq[record.Record]{kuberbac.Defaults(prod), kuberbac.OfItself(prod), slices.Values(more)} {
+			for rec := range all {
+				if !yield(rec) {
+					return
+				}
+			}
+		}
 	}
 }

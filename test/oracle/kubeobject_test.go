@@ -51,6 +51,58 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// So are those that it creates for itself, against which the doctor holds a cluster.
+func TestOfItself(t *testing.T) {
+	t.Parallel()
+	kind := func(kind string) metav1.TypeMeta {
+		return metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: kind}
+	}
+	want, got := map[string]any{}, map[string]any{}
+	for _, r := range bootstrappolicy.ControllerRoles() {
+		r.TypeMeta, r.Annotations = kind("ClusterRole"), nil
+		want["ClusterRole "+r.Name] = r
+	}
+	for _, b := range bootstrappolicy.ControllerRoleBindings() {
+		b.TypeMeta, b.Annotations, b.Labels = kind("ClusterRoleBinding"), nil, nil
+		want["ClusterRoleBinding "+b.Name] = b
+	}
+	for _, roles := range bootstrappolicy.NamespaceRoles() {
+		for _, r := range roles {
+			r.TypeMeta, r.Annotations = kind("Role"), nil
+			want["Role "+r.Namespace+"/"+r.Name] = r
+		}
+	}
+	for _, bindings := range bootstrappolicy.NamespaceRoleBindings() {
+		for _, b := range bindings {
+			b.TypeMeta, b.Annotations, b.Labels = kind("RoleBinding"), nil, nil
+			want["RoleBinding "+b.Namespace+"/"+b.Name] = b
+		}
+	}
+	for rec := range kuberbac.OfItself(cluster) {
+		data, err := kuberbac.ToObject(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch r := rec.(type) {
+		case kuberbac.Role:
+			if r.Namespace == "" {
+				got["ClusterRole "+r.Name] = upstreamObject[rbacv1.ClusterRole](t, data)
+			} else {
+				got["Role "+r.Namespace+"/"+r.Name] = upstreamObject[rbacv1.Role](t, data)
+			}
+		case kuberbac.Binding:
+			if r.Namespace == "" {
+				got["ClusterRoleBinding "+r.Name] = upstreamObject[rbacv1.ClusterRoleBinding](t, data)
+			} else {
+				got["RoleBinding "+r.Namespace+"/"+r.Name] = upstreamObject[rbacv1.RoleBinding](t, data)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("of itself (-upstream +got):\n%s", diff)
+	}
+}
+
 func upstreamObject[T any](t *testing.T, data []byte) (o T) {
 	t.Helper()
 	dec := json.NewDecoder(strings.NewReader(string(data)))
