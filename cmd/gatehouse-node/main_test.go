@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -50,6 +51,7 @@ func TestWrongCommandsSayWhatToDo(t *testing.T) {
 		{"the API server must be known", good, "--kubeconfig"},
 		{"who pulls must know the house", []string{"credential-provider"}, "--house"},
 		{"a registry has a host and a name", []string{"credential-provider", "--house", "https://h", "--registry", "Images.example=x"}, "the registry's name"},
+		{"a version is printed in one of two ways", []string{"version", "-o", "xml"}, "table or json"},
 		{"nothing else is a command", []string{"nmj"}, "unknown command"},
 	} {
 		t.Run(tt.law, func(t *testing.T) {
@@ -59,5 +61,21 @@ func TestWrongCommandsSayWhatToDo(t *testing.T) {
 				t.Errorf("%v: %d %s, want a word about %s", tt.args, code, errs.String(), tt.want)
 			}
 		})
+	}
+}
+
+func TestTheVersionIsSaidAsByTheOtherProgram(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"version"}, `^gatehouse-node \S+ linux/\S+\n$`},
+		{[]string{"version", "-o", "json"}, `^{\n  "version": "\S+",\n  "go": "go\S+",\n  "platform": "linux/\S+"\n}\n$`},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), tt.args, &out, &errs); code != 0 || !regexp.MustCompile(tt.want).Match(out.Bytes()) {
+			t.Errorf("%v: %d %q %s, want %s", tt.args, code, out.String(), errs.String(), tt.want)
+		}
 	}
 }

@@ -104,10 +104,30 @@ func clusterShow(env *Env, o *options) *cobra.Command {
 		if c.Mirrored {
 			read = "read from the cluster"
 		}
+		issuer, workload := identityOf(c)
 		return r, []fact{
 			{"Name", r.cells[0]}, {"Scope", c.Scope.String()}, {"Location", c.Location}, {"Sign-in", r.cells[2]}, {"Legacy integration", legacy}, {"RBAC", r.cells[3]},
-			{"Local accounts", r.cells[4]}, {"Admin groups", r.cells[5]}, {"Roles and bindings", read}, {"Endpoint", c.Endpoint},
+			{"Local accounts", r.cells[4]}, {"Admin groups", r.cells[5]}, {"OIDC issuer", issuer}, {"Workload identity", workload}, {"Roles and bindings", read}, {"Endpoint", c.Endpoint},
 			{"Revoked certificates", strings.Join(c.RevokedCertificates, ", ")},
 		}, nil
 	})
+}
+
+// identityOf says where the keys of a cluster's service account tokens are, and whether
+// its pods are prepared for workload identity.
+func identityOf(c resource.Cluster) (issuer, workload string) {
+	issuer, workload = "off", "off"
+	switch {
+	case c.OIDCIssuer && c.IssuerURL != "":
+		issuer = c.IssuerURL
+	case c.OIDCIssuer:
+		issuer = "on, without a URL yet"
+	}
+	switch {
+	case c.WorkloadIdentity:
+		workload = "on"
+	case c.Attached:
+		workload = "not known here: it is on if gatehouse webhook runs there"
+	}
+	return issuer, workload
 }

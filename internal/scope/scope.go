@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrInvalid is wrapped by every error of Parse.
@@ -17,6 +18,9 @@ var ErrInvalid = errors.New("not a scope")
 
 // maxLen bounds a resource id; Azure's own ids stay far below it.
 const maxLen = 2048
+
+// Signs are what names have besides ASCII letters and digits.
+const Signs = "-_.()~@$!+=,:"
 
 // A Scope is a place where access can be granted. Scopes are comparable and can
 // be map keys. The zero Scope is no place: it contains nothing.
@@ -98,13 +102,12 @@ func checkSegment(s string) error {
 	if strings.Trim(s, ".") == "" {
 		return errors.New("dot segment")
 	}
-	for i := range len(s) {
-		c := s[i]
+	for _, c := range s {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("-_.()~@$!+=,:", c) >= 0:
+		case c < utf8.RuneSelf && strings.IndexByte(Signs, byte(c)) >= 0:
 		default:
-			return fmt.Errorf("character %q", c)
+			return fmt.Errorf("%.80q has the character %q: names have letters from A to Z, digits and %s alone", s, c, Signs)
 		}
 	}
 	return nil

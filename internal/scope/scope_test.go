@@ -53,6 +53,14 @@ func TestParseRefuses(t *testing.T) { // AZ-02
 	}
 }
 
+func TestARefusalNamesTheNameAndTheRule(t *testing.T) {
+	t.Parallel()
+	_, err := scope.Parse(sub + "/resourceGroups/b\u00fcro")
+	if want := `"büro" has the character 'ü': names have letters from A to Z, digits and -_.()~@$!+=,: alone`; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestAncestorsEndAtTheRootAndSkipProviders(t *testing.T) {
 	t.Parallel()
 	var got []string

@@ -180,7 +180,7 @@ func (a *attaching) plan(est *estate.Snapshot, name string) (resource.Cluster, [
 	}
 	at, err := scope.Parse(group.Scope.String() + "/providers/Microsoft.ContainerService/managedClusters/" + name)
 	if err != nil || at.Name() != strings.ToLower(name) {
-		return resource.Cluster{}, nil, cli.Usage("%q is no name of a cluster", name)
+		return resource.Cluster{}, nil, cli.Usage("%q is no name of a cluster: it has letters from A to Z, digits and %s alone", name, scope.Signs)
 	}
 	rec, known := est.Cluster(at)
 	if known && !rec.Attached {
@@ -268,7 +268,7 @@ func makeGroup(est *estate.Snapshot, subs []resource.Subscription, name string) 
 	}
 	at, err := scope.Parse(subs[0].Scope.String() + "/resourceGroups/" + name)
 	if err != nil || at.Name() != strings.ToLower(name) {
-		return resource.Group{}, directory.TenantID{}, nil, cli.Usage("%q is no name of a resource group", name)
+		return resource.Group{}, directory.TenantID{}, nil, cli.Usage("%q is no name of a resource group: it has up to 90 letters from A to Z, digits and %s, the last no dot", name, scope.Signs)
 	}
 	group := resource.Group{Scope: at, Name: name}
 	return group, subs[0].Tenant, append(ops, estate.Op{Put: group}), nil

@@ -297,9 +297,12 @@ func TestAnswers(t *testing.T) {
 		{"a group is not there", contrib, "HEAD", sub + "/resourcegroups/nil" + version, "", 404, ""},
 		{"a new group keeps its letters", contrib, "PUT", sub + "/resourcegroups/Ops" + version, `{"location":"West Europe"}`, 201, `resourceGroups/Ops","name":"Ops"`},
 		{"a group without a location", contrib, "PUT", sub + "/resourcegroups/ops" + version, `{}`, 400, "LocationRequired"},
+		{"a group in no region", contrib, "PUT", sub + "/resourcegroups/ops" + version, `{"location":"nowhere"}`, 400, "LocationNotAvailableForResourceGroup\",\"message\":\"The provided location 'nowhere' is not available for resource group. List of available regions is 'eastus,"},
 		{"a group that nobody may make", servetest.Jet, "PUT", sub + "/resourcegroups/ops" + version, `{"location":"x1"}`, 403, "AuthorizationFailed"},
 		{"a name that is none (ARM-05)", contrib, "PUT", sub + "/resourcegroups/a%2fb" + version, `{"location":"we"}`, 400, "InvalidResourceId"},
-		{"a group name with a sign (ARM-05)", contrib, "PUT", sub + "/resourcegroups/a$b" + version, `{"location":"we"}`, 400, "InvalidResourceGroup"},
+		{"a group name with a sign (ARM-05)", contrib, "PUT", sub + "/resourcegroups/a$b" + version, `{"location":"we"}`, 400, "1 to 90 letters, digits, hyphens, underscores, dots and brackets, the last no dot"},
+		{"a group name with a blank is told the rule (ARM-05)", contrib, "PUT", sub + "/resourcegroups/a%20b" + version, `{"location":"westeurope"}`, 400, "is not that of a resource. Its name is 1 to 90 letters, digits, hyphens"},
+		{"a place below a name that is none is told what names are made of (ARM-05)", contrib, "GET", sub + "/resourcegroups/r%C3%BC/providers/Microsoft.ManagedIdentity/userAssignedIdentities" + version, "", 400, "Names in it have letters from A to Z, digits and -_.()~@$!+=,: alone."},
 		{"ARM-08 two slashes", root, "GET", sub + "//resourcegroups/web" + version, "", 400, "InvalidResourceId"},
 		{"ARM-08 two slashes where a parent is left out are what SDKs send", root, "GET", group + "/providers/Microsoft.KeyVault//vaults/x" + version, "", 404, "ResourceNotFound"},
 		{"ARM-08 but not anywhere else", root, "GET", group + "/providers//Microsoft.KeyVault/vaults/x" + version, "", 400, "InvalidResourceId"},
@@ -513,7 +516,7 @@ func TestManyWritesOfOneAssignment(t *testing.T) {
 func TestPreconditions(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.put(resource.Group{Scope: servetest.Group, Name: "web", Location: "we"})
+	h.put(resource.Group{Scope: servetest.Group, Name: "web", Location: "westeurope"})
 	for _, tt := range []struct {
 		header, value, group string
 		want                 int
@@ -524,7 +527,7 @@ func TestPreconditions(t *testing.T) {
 		{"If-Match", "*", "web", 200},
 		{"If-Match", "*", "none", 412},
 	} {
-		got := h.call(contrib, "PUT", servetest.Subscription.String()+"/resourceGroups/"+tt.group+version, `{"location":"we"}`, tt.header, tt.value)
+		got := h.call(contrib, "PUT", servetest.Subscription.String()+"/resourceGroups/"+tt.group+version, `{"location":"westeurope"}`, tt.header, tt.value)
 		if got.status != tt.want {
 			t.Errorf("%s: %s of %s = %d %s, want %d", tt.header, tt.value, tt.group, got.status, got.text, tt.want)
 		}

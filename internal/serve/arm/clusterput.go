@@ -117,7 +117,7 @@ func (d *draft) base(place *string, tags *record.Tags) (err error) {
 			return badParameter("managedClusters.name", "The name has to be 1 to 63 letters, digits, underscores and hyphens, and begin and end with a letter or digit. Please see https://aka.ms/aks-naming-rules for more details.")
 		}
 	}
-	if d.next.Location, err = locationOf(d.next.Name, d.old.Location, said); err != nil {
+	if d.next.Location, err = locationOf(clusterType, d.next.Name, d.old.Location, said, d.groupLocation(d.r.at), "local"); err != nil {
 		return err
 	}
 	if tags != nil {
@@ -212,7 +212,7 @@ func (d *draft) places() error {
 	d.next.NodeResourceGroup = group
 	at := d.next.NodeGroup()
 	switch _, taken := d.est.ResourceGroup(at); {
-	case len(group) > maxNodeGroup || !groupName.MatchString(group) || at.IsZero():
+	case len(group) > maxNodeGroup || !groupRule.allows(group) || at.IsZero():
 		return badParameter("nodeResourceGroup", fmt.Sprintf("The length of the node resource group name is %d, the maximum is %d, of letters, digits and -_.(). Name it with nodeResourceGroup.", len(group), maxNodeGroup))
 	case taken:
 		return badParameter("nodeResourceGroup", fmt.Sprintf("The resource group '%s' exists already. The cluster makes it and takes it away again.", serve.Printable(group, 90)))

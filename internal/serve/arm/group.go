@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"regexp"
-	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/record"
@@ -70,8 +68,8 @@ func getGroup(s *session, r *request) (answer, error) {
 	return ok(g, s.groupBody(g)), nil
 }
 
-// groupName is what Azure lets a resource group be called.
-var groupName = regexp.MustCompile(`^[-\w._()]{0,89}[-\w_()]$`)
+// groupRule is what Azure lets a resource group be called.
+var groupRule = rule(`[-\w.()]*[-\w()]`, 90, "1 to 90 letters, digits, hyphens, underscores, dots and brackets, the last no dot")
 
 type groupInput struct {
 	Location  string       `json:"location"`
@@ -113,8 +111,8 @@ func putGroup(s *session, r *request) (answer, error) {
 	if err := s.need(serve.ToPut(s.est, before, next)...); err != nil {
 		return answer{}, err
 	}
-	if !groupName.MatchString(next.Name) {
-		return answer{}, serve.Refuse(http.StatusBadRequest, "InvalidResourceGroup", fmt.Sprintf("The provided resource group name '%s' has characters that are not allowed.", serve.Printable(next.Name, 90)))
+	if !groupRule.allows(next.Name) {
+		return answer{}, serve.Refuse(http.StatusBadRequest, "InvalidResourceGroup", fmt.Sprintf("The provided resource group name '%s' is none: it has %s.", serve.Printable(next.Name, 90), groupRule.text))
 	}
 	if err := s.open(r.at); err != nil {
 		return answer{}, err
@@ -123,13 +121,15 @@ func putGroup(s *session, r *request) (answer, error) {
 	if err := r.decode(&in); err != nil {
 		return answer{}, err
 	}
-	next.Location = strings.ToLower(strings.ReplaceAll(in.Location, " ", ""))
+	next.Location = normalLocation(in.Location)
 	switch {
 	case in.Location == "":
 		return answer{}, noLocation()
-	case !location.MatchString(next.Location):
-		return answer{}, serve.Refuse(http.StatusBadRequest, "LocationNotAvailableForResourceGroup", fmt.Sprintf("The provided location '%s' is not available for resource group.", serve.Printable(in.Location, 50)))
-	case exists && old.Location != "" && old.Location != next.Location:
+	case exists && old.Location != "" && old.Location == next.Location:
+	case !isRegion(next.Location):
+		return answer{}, serve.Refuse(http.StatusBadRequest, "LocationNotAvailableForResourceGroup", fmt.Sprintf(
+			"The provided location '%s' is not available for resource group. List of available regions is '%s'.", serve.Printable(in.Location, 50), regionList))
+	case exists && old.Location != "":
 		return answer{}, serve.Refuse(http.StatusConflict, "InvalidResourceGroupLocation", fmt.Sprintf(
 			"Invalid resource group location '%s'. The Resource group already exists in location '%s'.", next.Location, old.Location))
 	}

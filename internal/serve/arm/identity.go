@@ -140,7 +140,7 @@ func putIdentity(s *session, r *request) (answer, error) {
 	if in.Location == nil && !exists {
 		return answer{}, noLocation()
 	}
-	if err := in.into(&next); err != nil {
+	if err := in.into(&next, s.groupLocation(r.at)); err != nil {
 		return answer{}, err
 	}
 	return wrote(exists, !exists || !reflect.DeepEqual(next, old), next, s.identityBody(next)), nil
@@ -162,17 +162,17 @@ func patchIdentity(s *session, r *request) (answer, error) {
 		return answer{}, err
 	}
 	next := old
-	if err := in.into(&next); err != nil {
+	if err := in.into(&next, s.groupLocation(r.at)); err != nil {
 		return answer{}, err
 	}
 	return wrote(true, !reflect.DeepEqual(next, old), next, s.identityBody(next)), nil
 }
 
-// into puts what a body says into an identity.
-func (in *identityInput) into(m *directory.ManagedIdentity) error {
+// into puts what a body says into an identity, whose resource group is at a location.
+func (in *identityInput) into(m *directory.ManagedIdentity, group string) error {
 	if in.Location != nil {
 		var err error
-		if m.Location, err = locationOf(m.DisplayName, m.Location, *in.Location); err != nil {
+		if m.Location, err = locationOf(identityType, m.DisplayName, m.Location, *in.Location, group); err != nil {
 			return err
 		}
 	}

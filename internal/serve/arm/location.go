@@ -1,9 +1,18 @@
 package arm
 
-import "strings"
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
 
-// A region is a place where Azure has machines. The house is in all of them, as far
-// as it believes what it is told.
+	"github.com/gatehouse-io/gatehouse/internal/scope"
+	"github.com/gatehouse-io/gatehouse/internal/serve"
+)
+
+// A region is a place where Azure has machines. The house believes that what it keeps
+// is in any of them.
 type region struct{ name, display, area string }
 
 // regions are those of the public cloud (az account list-locations).
@@ -12,7 +21,7 @@ US: East US, East US 2, South Central US, West US 2, West US 3, Central US, Nort
 Canada: Canada Central, Canada East
 Mexico: Mexico Central
 South America: Brazil South, Brazil Southeast, Chile Central
-Europe: North Europe, West Europe, Sweden Central, Sweden South, UK South, UK West, France Central, France South, Germany West Central, Germany North, Norway East, Norway West, Switzerland North, Switzerland West, Poland Central, Italy North, Spain Central, Austria East
+Europe: North Europe, West Europe, Sweden Central, Sweden South, UK South, UK West, France Central, France South, Germany West Central, Germany North, Norway East, Norway West, Switzerland North, Switzerland West, Poland Central, Italy North, Spain Central, Austria East, Belgium Central, Denmark East
 Asia Pacific: Southeast Asia, East Asia, Australia East, Australia Southeast, Australia Central, Australia Central 2, Japan East, Japan West, Korea Central, Korea South, Central India, South India, West India, Jio India West, Jio India Central, New Zealand North, Malaysia West, Indonesia Central
 Middle East: UAE North, UAE Central, Qatar Central, Israel Central
 Africa: South Africa North, South Africa West
@@ -40,6 +49,56 @@ var locationNames = func() []string {
 	}
 	return names
 }()
+
+// regionList names all regions as a refusal does.
+var regionList = func() string {
+	names := make([]string, len(regions))
+	for i, r := range regions {
+		names[i] = r.name
+	}
+	return strings.Join(names, ",")
+}()
+
+var location = regexp.MustCompile(`^[a-z][a-z0-9]{1,49}$`)
+
+// normalLocation is the one form of a location.
+func normalLocation(said string) string {
+	return strings.ToLower(strings.ReplaceAll(said, " ", ""))
+}
+
+func isRegion(name string) bool {
+	return slices.ContainsFunc(regions, func(r region) bool { return r.name == name })
+}
+
+// locationOf returns a location in its one form. A resource does not move, so where it
+// is already is no question; a new one is in a region, or in one of the others.
+func locationOf(typ, name, old, said string, others ...string) (string, error) {
+	next := normalLocation(said)
+	switch {
+	case said == "":
+		return "", noLocation()
+	case old != "" && old == next:
+	case !location.MatchString(next) || !isRegion(next) && !slices.Contains(others, next):
+		return "", serve.Refuse(http.StatusBadRequest, "LocationNotAvailableForResourceType", fmt.Sprintf(
+			"The provided location '%s' is not available for resource type '%s'. List of available regions for the resource type is '%s'.", serve.Printable(said, 50), typ, regionList))
+	case old != "":
+		return "", serve.Refuse(http.StatusConflict, "InvalidResourceLocation", fmt.Sprintf(
+			"The resource '%s' already exists in location '%s'. A resource with the same name cannot be created in location '%s'. Please select a new resource name.", serve.Printable(name, 80), old, next))
+	}
+	return next, nil
+}
+
+// groupLocation is where the resource group of a place is. Estate files may name one
+// that is no region; what is made in the group is there without being asked.
+func (s *session) groupLocation(at scope.Scope) string {
+	rg, _ := at.ResourceGroup()
+	group, _ := s.est.ResourceGroup(rg)
+	return normalLocation(group.Location)
+}
+
+func noLocation() error {
+	return serve.Refuse(http.StatusBadRequest, "LocationRequired", "The location property is required for this definition.")
+}
 
 type locationBody struct {
 	ID                  string           `json:"id"`

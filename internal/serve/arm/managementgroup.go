@@ -182,8 +182,6 @@ func getManagementGroup(s *session, r *request) (answer, error) {
 	return ok(m, body), nil
 }
 
-var managementRule = rule(`[-\w.()]*[-\w()]`, 90, "1 to 90 letters, digits, hyphens, underscores, dots and brackets, the last no dot")
-
 type managementInput struct {
 	Properties struct {
 		DisplayName *string `json:"displayName"`
@@ -251,8 +249,8 @@ func putManagementGroup(s *session, r *request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	if !exists && !managementRule.allows(next.Name) {
-		return answer{}, badName(managementType, next.Name, managementRule.text)
+	if !exists && !groupRule.allows(next.Name) {
+		return answer{}, badName(managementType, next.Name, groupRule.text)
 	}
 	out := wrote(true, !exists || next != old, next, nil) // clients take 201 for a failure
 	return s.showing(out, func(then *session) any { return then.managementBody(next, true) })
@@ -371,7 +369,7 @@ func listGroupSubscriptions(s *session, r *request) (answer, error) {
 func (s *session) member(r *request, writes bool) (m resource.ManagementGroup, sub resource.Subscription, err error) {
 	at, err := scope.Parse("/subscriptions/" + r.name)
 	if err != nil {
-		return m, sub, badPath(r.path)
+		return m, sub, badPath(r.path, "A subscription id is a GUID")
 	}
 	if err := s.reach(at); err != nil {
 		return m, sub, err

@@ -133,10 +133,14 @@ func (r *request) other() (in otherInput, err error) {
 	return in, err
 }
 
-// into puts what a body says into a resource.
-func (in *otherInput) into(o *resource.Other, p, more members) (err error) {
+// into puts what a body says into a resource, whose resource group is at a location.
+func (in *otherInput) into(o *resource.Other, p, more members, group string) (err error) {
 	if in.location != nil && !isChild(o.Scope) {
-		if o.Location, err = locationOf(o.Name, o.Location, *in.location); err != nil {
+		others := []string{group}
+		if otherTypes[o.Scope.Type()].global {
+			others = append(others, "global")
+		}
+		if o.Location, err = locationOf(o.Type, o.Name, o.Location, *in.location, others...); err != nil {
 			return err
 		}
 	}
@@ -218,7 +222,7 @@ func (s *session) write(old resource.Other, exists bool, next resource.Other, in
 	if err != nil {
 		return answer{}, err
 	}
-	if err := in.into(&next, p, more); err != nil {
+	if err := in.into(&next, p, more, s.groupLocation(next.Scope)); err != nil {
 		return answer{}, err
 	}
 	if typ.check != nil {

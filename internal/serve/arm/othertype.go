@@ -20,6 +20,8 @@ type otherType struct {
 	// children are the types of child that stand in the parent's properties, by the
 	// name of the property, such as subnets.
 	children map[string]string
+	// global is set for what can be everywhere at once.
+	global bool
 	// onCluster is set for what hangs on a cluster and not in a resource group.
 	onCluster bool
 	// check looks at what a caller wrote, show adds what the service says itself.
@@ -53,12 +55,23 @@ var (
 	workspaceRule = rule(`[A-Za-z0-9][-A-Za-z0-9]{2,61}[A-Za-z0-9]`, 63, "4 to 63 letters, digits and hyphens")
 )
 
+// ruleOf says what things of a type may be called, or "" where that is not known.
+func ruleOf(typ string) string {
+	switch typ {
+	case "subscriptions/resourcegroups":
+		return groupRule.text
+	case lowerASCII(identityType):
+		return identityRule.text
+	}
+	return otherTypes[typ].rule.text
+}
+
 // otherTypes are the types by their names in lower case.
 var otherTypes = byType(
 	otherType{name: "Microsoft.KeyVault/vaults", rule: vaultRule, taken: "VaultAlreadyExists", check: checkVault, show: showVault},
 	otherType{name: "Microsoft.ContainerRegistry/registries", rule: registryRule, taken: "AlreadyInUse", check: checkRegistry, show: showRegistry},
 	otherType{name: "Microsoft.Storage/storageAccounts", rule: storageRule, taken: "StorageAccountAlreadyTaken", created: 200, show: showStorage},
-	otherType{name: "Microsoft.Network/privateDnsZones", rule: domainRule, show: showZone},
+	otherType{name: "Microsoft.Network/privateDnsZones", rule: domainRule, global: true, show: showZone},
 	otherType{name: "Microsoft.Network/virtualNetworks", rule: plainRule, children: map[string]string{"subnets": "Microsoft.Network/virtualNetworks/subnets"}},
 	otherType{name: "Microsoft.Network/virtualNetworks/subnets", rule: plainRule},
 	otherType{name: "Microsoft.Network/routeTables", rule: plainRule},
@@ -68,7 +81,7 @@ var otherTypes = byType(
 	otherType{name: "Microsoft.Compute/diskEncryptionSets", rule: plainRule, created: 200},
 	otherType{name: "Microsoft.Compute/virtualMachines", rule: plainRule},
 	otherType{name: "Microsoft.Compute/virtualMachineScaleSets", rule: plainRule},
-	otherType{name: "Microsoft.Insights/activityLogAlerts", rule: plainRule},
+	otherType{name: "Microsoft.Insights/activityLogAlerts", rule: plainRule, global: true},
 	otherType{name: "Microsoft.Insights/dataCollectionRules", rule: ruleRule, created: http.StatusOK},
 	otherType{name: "Microsoft.Insights/dataCollectionRuleAssociations", rule: ruleRule, created: http.StatusOK, onCluster: true},
 	otherType{name: "Microsoft.OperationalInsights/workspaces", rule: workspaceRule, show: showWorkspace},

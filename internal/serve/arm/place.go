@@ -3,7 +3,6 @@ package arm
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/gatehouse-io/gatehouse/internal/decide"
@@ -177,25 +176,4 @@ func (s *session) mayLose(key record.Key) error {
 		return s.need(serve.ToDelete(s.est, rec)...)
 	}
 	return nil
-}
-
-var location = regexp.MustCompile(`^[a-z][a-z0-9]{1,49}$`)
-
-// locationOf returns a location in its one form. A resource does not move.
-func locationOf(name, old, said string) (string, error) {
-	next := strings.ToLower(strings.ReplaceAll(said, " ", ""))
-	switch {
-	case said == "":
-		return "", noLocation()
-	case !location.MatchString(next):
-		return "", serve.Refuse(http.StatusBadRequest, "LocationNotAvailableForResourceType", fmt.Sprintf("The provided location '%s' is not available for resource '%s'.", serve.Printable(said, 50), serve.Printable(name, 80)))
-	case old != "" && old != next:
-		return "", serve.Refuse(http.StatusConflict, "InvalidResourceLocation", fmt.Sprintf(
-			"The resource '%s' already exists in location '%s'. A resource with the same name cannot be created in location '%s'. Please select a new resource name.", serve.Printable(name, 80), old, next))
-	}
-	return next, nil
-}
-
-func noLocation() error {
-	return serve.Refuse(http.StatusBadRequest, "LocationRequired", "The location property is required for this definition.")
 }

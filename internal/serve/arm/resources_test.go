@@ -49,6 +49,10 @@ func TestIdentitiesLiveAndDie(t *testing.T) {
 		{"who may not make one", servetest.Jet, "PUT", id, `{"location":"westeurope"}`, 403, "Microsoft.ManagedIdentity/userAssignedIdentities/write"},
 		{"one needs a location", contrib, "PUT", id, `{}`, 400, "LocationRequired"},
 		{"names have a grammar (ARM-05)", contrib, "PUT", types + "/-x-", `{"location":"westeurope"}`, 400, "InvalidResourceName"},
+		{"and a refusal says it, of a blank", contrib, "PUT", types + "/shop%20web", `{"location":"westeurope"}`, 400, "InvalidResourceId\",\"message\":\"The path '" + types + "/shop web' is not that of a resource. Its name is 3 to 128 letters, digits, hyphens and underscores, the first a letter or digit."},
+		{"and of an umlaut", contrib, "PUT", types + "/sh%C3%B6p", `{"location":"westeurope"}`, 400, "Its name is 3 to 128 letters"},
+		{"a location is a region", contrib, "PUT", id, `{"location":"nowhere"}`, 400, "LocationNotAvailableForResourceType\",\"message\":\"The provided location 'nowhere' is not available for resource type 'Microsoft.ManagedIdentity/userAssignedIdentities'. List of available regions for the resource type is 'eastus,"},
+		{"no identity is everywhere", contrib, "PUT", id, `{"location":"global"}`, 400, "LocationNotAvailableForResourceType"},
 		{"no group, no identity", contrib, "PUT", sub + "/resourceGroups/nil/providers/Microsoft.ManagedIdentity/userAssignedIdentities/abc", `{"location":"westeurope"}`, 404, "ResourceGroupNotFound"},
 		{"one is made, under ids that the house chooses (ARM-09)", contrib, "PUT", id, `{"location":"West Europe","tags":{"Team":"web"},"properties":{"principalId":"` + root.String() + `","tenantId":"x"}}`, 201, `"name":"My-Identity"`},
 		{"it is shown as it was written", contrib, "GET", strings.ToLower(id), "", 200, sub + `/resourceGroups/web/providers/Microsoft.ManagedIdentity/userAssignedIdentities/My-Identity"`},
@@ -131,6 +135,7 @@ func TestOtherResources(t *testing.T) {
 		{"nor left out", root, "PUT", sub + "/resourceGroups/web" + vaults + "/web-secrets2", `{"location":"westeurope","properties":` + properties + `}}`, 400, "irreversible"},
 		{"a registry", contrib, "PUT", group + "/providers/Microsoft.ContainerRegistry/registries/TekNews", `{"location":"westeurope","sku":{"name":"Basic"},"properties":{"adminUserEnabled":false}}`, 201, `"loginServer":"teknews.azurecr.io"`},
 		{"an account", contrib, "PUT", group + "/providers/Microsoft.Storage/storageAccounts/teknews1", `{"location":"westeurope","sku":{"name":"Standard_LRS"},"kind":"StorageV2"}`, 200, "https://teknews1.blob.core.windows.net/"},
+		{"a vault is not everywhere", contrib, "PUT", group + "/providers/Microsoft.KeyVault/vaults/everywhere", `{"location":"global","properties":{"tenantId":"` + servetest.Tenant.String() + `","sku":{"family":"A","name":"standard"}}}`, 400, "LocationNotAvailableForResourceType"},
 		{"a zone", contrib, "PUT", group + "/providers/Microsoft.Network/privateDnsZones/privatelink.westeurope.azmk8s.io", `{"location":"global"}`, 201, `"location":"global"`},
 		{"a workspace", contrib, "PUT", group + "/providers/Microsoft.OperationalInsights/workspaces/logs", `{"location":"westeurope"}`, 201, `"customerId":"`},
 		{"a rule of what is collected", contrib, "PUT", group + insights + "s/logs", `{"location":"westeurope","properties":{"dataFlows":[]}}`, 200, `/dataCollectionRules/logs"`},
@@ -220,4 +225,26 @@ func TestTagsOfGroups(t *testing.T) {
 		{"who may not", servetest.Jet, "PATCH", ops, `{"tags":{}}`, 403, "AuthorizationFailed"},
 		{"no group", contrib, "PATCH", ops + "x", `{"tags":{}}`, 404, "ResourceGroupNotFound"},
 	})
+}
+
+func TestWhereThingsAreAlreadyTheyStay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	home := scopeOf(servetest.Subscription.String() + "/resourceGroups/home")
+	h.put(resource.Group{Scope: home, Name: "home", Location: "homelab"})
+	at := home.String() + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/abc" + version
+	for _, tt := range []struct {
+		law, path, location string
+		want                int
+	}{
+		{"a group that a file put elsewhere is written again", home.String() + version, "homelab", 200},
+		{"what is made in it is there", at, "homelab", 201},
+		{"and written again", at, "Homelab", 200},
+		{"and does not move", at, "westeurope", 409},
+		{"elsewhere nothing is made there", servetest.Group.String() + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/abc" + version, "homelab", 400},
+	} {
+		if got := h.call(contrib, "PUT", tt.path, `{"location":"`+tt.location+`"}`); got.status != tt.want {
+			t.Errorf("%s: %d %s, want %d", tt.law, got.status, got.text, tt.want)
+		}
+	}
 }

@@ -137,7 +137,7 @@ func parseRoute(path string) (route, error) {
 	for i, s := range seg {
 		text, err := url.PathUnescape(s)
 		if err != nil || text == "" && len(seg) > 1 || strings.ContainsAny(text, "/%") {
-			return route{}, badPath(path)
+			return route{}, badPath(path, anyName)
 		}
 		seg[i] = text
 	}
@@ -173,8 +173,12 @@ func noParent(seg []string) int {
 	return 0
 }
 
-func badPath(path string) error {
-	return serve.Refuse(http.StatusBadRequest, "InvalidResourceId", fmt.Sprintf("The path '%s' is not that of a resource.", serve.Printable(path, 200)))
+// anyName is what every name in a path keeps to.
+const anyName = "Names in it have letters from A to Z, digits and " + scope.Signs + " alone"
+
+// badPath refuses a path for the rule that it breaks.
+func badPath(path, rule string) error {
+	return serve.Refuse(http.StatusBadRequest, "InvalidResourceId", fmt.Sprintf("The path '%s' is not that of a resource. %s.", serve.Printable(path, 200), rule))
 }
 
 func unknown() error {

@@ -103,13 +103,25 @@ func (t *shapeTree) match(seg []string) (route, error) {
 	}
 	r, err := routeAt(end.kind, seg[:end.scope])
 	if err != nil {
-		return route{}, err
+		return route{}, end.misnamed(seg, err)
 	}
 	r.typ = end.typ
 	if end.named > 0 {
 		r.name = seg[end.named]
 	}
 	return r, nil
+}
+
+// misnamed is the error of a path that ends here and whose scope is none: if its last
+// name alone is to blame, with the rule for names of that type.
+func (t *shapeTree) misnamed(seg []string, err error) error {
+	rule := ruleOf(t.typ)
+	if last := len(seg) - 1; rule != "" && t.scope == len(seg) {
+		if _, e := scope.Parse("/" + strings.Join(seg[:last], "/") + "/x"); e == nil {
+			return badPath("/"+strings.Join(seg, "/"), "Its name is "+rule)
+		}
+	}
+	return err
 }
 
 func (t *shapeTree) find(seg []string) *shapeTree {
@@ -139,7 +151,7 @@ func routeAt(k kind, seg []string) (route, error) {
 	text := "/" + strings.Join(seg, "/")
 	sc, err := scope.Parse(text)
 	if err != nil {
-		return route{}, badPath(text)
+		return route{}, badPath(text, anyName)
 	}
 	return route{kind: k, at: sc, text: text}, nil
 }
