@@ -84,6 +84,9 @@ func check(seg []string) error {
 		if !fold(seg[0], "providers") || len(seg) < 4 {
 			return errors.New("want /providers/{namespace}/{type}/{name}")
 		}
+		if fold(seg[2], "providers") {
+			return fmt.Errorf("namespace %q has no type behind it", seg[1])
+		}
 		seg = seg[2:]
 		for len(seg) > 0 && !fold(seg[0], "providers") {
 			if len(seg) < 2 {
@@ -204,18 +207,18 @@ func (s Scope) Ancestors() iter.Seq[Scope] {
 // "microsoft.containerservice/managedclusters/namespaces"; "" for the root,
 // "subscriptions" and "resourcegroups" for those.
 func (s Scope) Type() string {
-	i := strings.LastIndex(s.path, "/providers/")
-	if i < 0 {
-		seg := strings.Split(strings.TrimPrefix(s.path, "/"), "/")
-		if len(seg) < 2 {
-			return ""
+	seg := strings.Split(strings.TrimPrefix(s.path, "/"), "/")
+	kind, within := "", false
+	// By pairs, since a resource may be called providers.
+	for i := 0; i+1 < len(seg); i += 2 {
+		switch {
+		case seg[i] == "providers":
+			kind, within = seg[i+1], true
+		case within:
+			kind += "/" + seg[i]
+		default:
+			kind = seg[i]
 		}
-		return seg[len(seg)-2]
-	}
-	seg := strings.Split(s.path[i+len("/providers/"):], "/")
-	kind := seg[0]
-	for j := 1; j < len(seg); j += 2 {
-		kind += "/" + seg[j]
 	}
 	return kind
 }

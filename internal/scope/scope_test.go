@@ -46,6 +46,7 @@ func TestParseRefuses(t *testing.T) { // AZ-02
 		sub + "/resourceGroups/a%2fb", sub + "/resourceGroups/a\x00", sub + "/resourceGroups/\u212a", "/subscriptions/s1",
 		sub + "/resourceGroups", sub + "/providers/Microsoft.X", cluster + "/namespaces", sub + "/other/rg", sub + "/resourceGroups/a\\b",
 		"/" + strings.Repeat("a", 3000), sub + "/resourceGroups/rg?x", sub + "/resourceGroups/r g", cluster + "//",
+		"/providers/Microsoft.X/providers/Microsoft.Y/t/n", sub + "/providers/Microsoft.X/Providers/n",
 	} {
 		if got, err := scope.Parse(in); !errors.Is(err, scope.ErrInvalid) || !got.IsZero() {
 			t.Errorf("Parse(%.80q) = %q, %v, want no scope and ErrInvalid", in, got, err)
@@ -79,6 +80,26 @@ func TestAncestorsEndAtTheRootAndSkipProviders(t *testing.T) {
 	}
 }
 
+// A resource may be called providers: what comes behind is still below it, and of its type.
+func TestANameIsNoMark(t *testing.T) { // AZ-02
+	t.Parallel()
+	for text, want := range map[string]string{
+		"/":                            "",
+		sub:                            "subscriptions",
+		sub + "/resourceGroups/rg":     "resourcegroups",
+		cluster:                        "microsoft.containerservice/managedclusters",
+		cluster + "/namespaces/dev":    "microsoft.containerservice/managedclusters/namespaces",
+		cluster + "/providers/M.X/t/n": "m.x/t",
+		sub + "/resourceGroups/providers/providers/M.X/t/n":                                  "m.x/t",
+		sub + "/providers/M.X/t/providers/Microsoft.ContainerService/managedClusters":        "m.x/t/microsoft.containerservice",
+		sub + "/providers/Microsoft.ContainerService/managedClusters/providers/namespaces/n": "microsoft.containerservice/managedclusters/namespaces",
+	} {
+		if got := scope.MustParse(text).Type(); got != want {
+			t.Errorf("%s is of type %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestParts(t *testing.T) {
 	t.Parallel()
 	ns := scope.MustParse(cluster + "/namespaces/dev")
@@ -105,6 +126,8 @@ func FuzzParseRoundTrips(f *testing.F) {
 	f.Add(cluster)
 	f.Add("/")
 	f.Add(sub + "/")
+	f.Add("/providers/0/providers/0/0/0")
+	f.Add("/providers/0/t/providers/0/0")
 	f.Fuzz(func(t *testing.T, in string) {
 		s, err := scope.Parse(in)
 		if err != nil {
