@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,10 @@ func ExaminePod(p Pod) []Finding {
 func (p Pod) identity() []Finding {
 	all := ExamineAccount(p.Account)
 	client, tenant, ok := p.asks()
+	if sa, known := p.Account.Object.Get(); !ok && known && sa != nil && sa.Annotations[inject.ClientIDAnnotation] == "" && p.elsewhere("AZURE_CLIENT_ID") {
+		return append(upTo(all, "client-id"), Finding{Check: "client-id", About: fmt.Sprintf("pod %s/%s", p.Pod.Namespace, p.Pod.Name),
+			What: "the service account names no identity, and whether the containers have one from elsewhere was not looked at"})
+	}
 	if !ok {
 		return all
 	}
@@ -196,10 +201,32 @@ func (p Pod) literal(name string) (string, bool) {
 	return value, found
 }
 
+// elsewhere reports whether the containers have a variable, or may have it, whose value
+// is not in the pod.
+func (p Pod) elsewhere(name string) bool {
+	for i, c := range p.Pod.Spec.Containers {
+		if inject.MayComeFromWhole(&p.Pod.Spec.Containers[i], name) {
+			return true
+		}
+		for _, v := range c.Env {
+			if v.Name == name && (v.ValueFrom != nil || strings.Contains(v.Value, "$(")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (p Pod) authority(f *findings) {
 	value, ok := p.literal("AZURE_AUTHORITY_HOST")
 	if !ok {
-		return // a container without it is missed; one from elsewhere is not evaluated
+		const file = "AZURE_FEDERATED_TOKEN_FILE"
+		if slices.ContainsFunc(p.Pod.Spec.Containers, func(c corev1.Container) bool {
+			return inject.MayComeFromWhole(&c, file) || slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == file })
+		}) { // else the webhook missed them all, which is said
+			f.unseen("authority", "the containers do not say at which one address they ask for tokens")
+		}
+		return
 	}
 	house, known := p.Authority.Get()
 	switch want := house + "/"; {

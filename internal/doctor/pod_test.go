@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -262,5 +263,37 @@ func TestNoFixTakesTheAudienceOfSomebodyElse(t *testing.T) {
 				t.Errorf("%s: %s", law, f.Fix)
 			}
 		}
+	}
+}
+
+// What a container has, or may have, from elsewhere is neither right nor wrong.
+func TestWhatComesFromElsewhereIsNotEvaluated(t *testing.T) {
+	t.Parallel()
+	app := func(p *doctor.Pod) *corev1.Container { return &p.Pod.Spec.Containers[0] }
+	whole := func(p *doctor.Pod, names ...string) {
+		app(p).Env = slices.DeleteFunc(app(p).Env, func(v corev1.EnvVar) bool { return slices.Contains(names, v.Name) })
+		app(p).EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: new(corev1.ConfigMapEnvSource)}}
+	}
+	for law, change := range map[string]func(*doctor.Pod){
+		"an identity from a whole config map": func(p *doctor.Pod) { whole(p, "AZURE_CLIENT_ID"); account(p).Annotations = nil },
+		"an identity from a secret": func(p *doctor.Pod) {
+			app(p).Env[0].ValueFrom, account(p).Annotations = new(corev1.EnvVarSource), nil
+		},
+		"an identity from a whole config map, where the account has one by now": func(p *doctor.Pod) { whole(p, "AZURE_CLIENT_ID") },
+		"a token file from a whole config map":                                  func(p *doctor.Pod) { whole(p, "AZURE_FEDERATED_TOKEN_FILE") },
+		"the address of the house from a whole config map":                      func(p *doctor.Pod) { whole(p, "AZURE_AUTHORITY_HOST") },
+		"all of them": func(p *doctor.Pod) {
+			whole(p, "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST")
+		},
+		"no address of the house": func(p *doctor.Pod) { whole(p, "AZURE_AUTHORITY_HOST"); app(p).EnvFrom = nil },
+	} {
+		t.Run(law, func(t *testing.T) {
+			t.Parallel()
+			p := ward(t)
+			change(p)
+			if found := doctor.ExaminePod(*p); doctor.Worst(found) != doctor.NotEvaluated {
+				t.Errorf("%s: %+v", doctor.Worst(found), found)
+			}
+		})
 	}
 }

@@ -71,7 +71,10 @@ func (m *examination) asks() bool {
 	switch value, labelled := m.pod.Labels[UseLabel]; {
 	case labelled:
 		m.find(LabelValue, "", fixLabel, "the label %s has the value %q, and only \"true\" counts", UseLabel, value)
-	case m.sa != nil && m.sa.Annotations[ClientIDAnnotation] != "" && !slices.ContainsFunc(m.all(), hasTokenFile):
+	case m.sa == nil || m.sa.Annotations[ClientIDAnnotation] == "" || slices.ContainsFunc(m.all(), hasTokenFile):
+	case slices.ContainsFunc(m.all(), m.mayHaveTokenFile):
+		m.find(NotEvaluated, "", "", "the pod is not labelled %s, and "+fromWhole, UseLabel, tokenFileVar)
+	default:
 		m.find(LabelMissing, "", fixLabel, "the service account %s has the identity %s, and the pod is not labelled %s",
 			m.sa.Name, m.sa.Annotations[ClientIDAnnotation], UseLabel)
 	}
@@ -95,12 +98,16 @@ func (m *examination) containers() {
 		}
 	}
 	all = slices.DeleteFunc(all, func(c corev1.Container) bool { return slices.Contains(skip, c.Name) })
-	if len(all) > 0 && !slices.ContainsFunc(all, hasTokenFile) {
+	if len(all) > 0 && !slices.ContainsFunc(all, func(c corev1.Container) bool { return hasTokenFile(c) || m.mayHaveTokenFile(c) }) {
 		m.find(WebhookMissed, "", "see that the webhook is installed and not kept from namespace "+m.pod.Namespace+", then "+remake,
 			"no container has the variable %s: the webhook did not see this pod", tokenFileVar)
 		return
 	}
 	for i := range all {
+		if m.mayHaveTokenFile(all[i]) {
+			m.find(NotEvaluated, all[i].Name, "", fromWhole, tokenFileVar)
+			continue
+		}
 		if !hasTokenFile(all[i]) {
 			m.find(ContainerMissed, all[i].Name, "set reinvocationPolicy: IfNeeded on the webhook, then "+remake,
 				"the container does not have the variable %s: another webhook added it afterwards", tokenFileVar)
@@ -124,6 +131,29 @@ func variable(c *corev1.Container, name string) (corev1.EnvVar, bool) {
 func hasTokenFile(c corev1.Container) bool {
 	_, has := variable(&c, tokenFileVar)
 	return has
+}
+
+// fromWhole is said of a variable that MayComeFromWhole.
+const fromWhole = "whether %s comes from a whole config map or secret was not looked at"
+
+// MayComeFromWhole reports whether a container that does not have a variable itself may
+// have it from a whole config map or secret.
+func MayComeFromWhole(c *corev1.Container, name string) bool {
+	_, set := variable(c, name)
+	return !set && slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool { return strings.HasPrefix(name, e.Prefix) })
+}
+
+// mayHaveTokenFile reports whether a container may have the variable from a whole config
+// map or secret. Where no token that can be exchanged is mounted, that led to nothing.
+func (m *examination) mayHaveTokenFile(c corev1.Container) bool {
+	return MayComeFromWhole(&c, tokenFileVar) && slices.ContainsFunc(c.VolumeMounts, func(at corev1.VolumeMount) bool {
+		return slices.ContainsFunc(m.pod.Spec.Volumes, func(v corev1.Volume) bool {
+			return v.Name == at.Name && v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool {
+				t := s.ServiceAccountToken
+				return t != nil && (t.Audience == BindingAudience || strings.HasPrefix(t.Audience, DefaultAudience))
+			})
+		})
+	})
 }
 
 // literal returns the value of a variable if the pod has one, and notes when it
@@ -208,6 +238,8 @@ func (m *examination) identity(c *corev1.Container) {
 	annotated := m.sa.Annotations[ClientIDAnnotation]
 	switch id, known, set := m.literal(c, clientIDVar); {
 	case !known:
+	case !set && MayComeFromWhole(c, clientIDVar):
+		m.find(NotEvaluated, c.Name, "", fromWhole, clientIDVar)
 	case !set && annotated == "":
 		m.find(NoClientID, c.Name, "annotate the service account "+m.sa.Name+" with "+ClientIDAnnotation+", then "+remake+"; or name the identity in the program",
 			"neither the container nor the service account %s says which identity to ask for", m.sa.Name)
@@ -217,7 +249,11 @@ func (m *examination) identity(c *corev1.Container) {
 		m.find(ClientIDDiffers, c.Name, remake+"; or "+fixWriter, "the container asks for the identity %s, the service account %s has %s", id, m.sa.Name, annotated)
 	}
 	tenant, known, _ := m.literal(c, tenantIDVar)
-	if annotated := m.sa.Annotations[TenantIDAnnotation]; known && annotated != "" && !strings.EqualFold(tenant, annotated) {
+	switch annotated := m.sa.Annotations[TenantIDAnnotation]; {
+	case !known || annotated == "" || strings.EqualFold(tenant, annotated):
+	case MayComeFromWhole(c, tenantIDVar):
+		m.find(NotEvaluated, c.Name, "", fromWhole, tenantIDVar)
+	default:
 		m.find(TenantDiffers, c.Name, remake+"; or "+fixWriter, "the container asks in the tenant %s, the service account %s says %s", tenant, m.sa.Name, annotated)
 	}
 }

@@ -3,6 +3,7 @@ package inject_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,21 @@ func TestMissing(t *testing.T) {
 	setEnv := func(v corev1.EnvVar) func(*corev1.Pod) {
 		return func(p *corev1.Pod) { p.Spec.Containers[0].Env = []corev1.EnvVar{v} }
 	}
+	whole := func(prefix string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{Prefix: prefix, ConfigMapRef: new(corev1.ConfigMapEnvSource)}}
+		}
+	}
+	own := func(labels map[string]string, audience string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Labels = labels
+			p.Spec.InitContainers, p.Spec.Containers = nil, p.Spec.Containers[:1]
+			p.Spec.Volumes = []corev1.Volume{{Name: "own", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+				Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", Audience: audience}}}}}}}
+			whole("")(p)
+			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "own", MountPath: "/own"}}
+		}
+	}
 	for _, tt := range []struct {
 		law    string
 		before func(*corev1.Pod) // what its author wrote
@@ -93,6 +109,20 @@ func TestMissing(t *testing.T) {
 		{law: "the account changed its tenant", made: has, now: account(inject.TenantIDAnnotation, "other"), want: []string{"tenant-differs migrate", "tenant-differs app", "tenant-differs log"}},
 		{law: "an identity from a secret is not looked at", before: setEnv(corev1.EnvVar{Name: "AZURE_CLIENT_ID", ValueFrom: new(corev1.EnvVarSource)}), made: has, now: has, want: []string{"not-evaluated app"}},
 		{law: "a token file made of other variables is not looked at", before: setEnv(corev1.EnvVar{Name: "AZURE_FEDERATED_TOKEN_FILE", Value: "$(DIR)/token"}), made: has, now: has, want: []string{"not-evaluated app"}},
+		{law: "an identity from a whole config map is not looked at", before: whole(""), made: none, now: none, want: []string{"no-client-id migrate", "not-evaluated app", "no-client-id log"}},
+		{law: "nor when the account got one later", before: whole("AZURE_"), made: none, now: has, want: []string{"client-id-differs migrate", "not-evaluated app", "client-id-differs log"}},
+		{law: "a config map whose variables begin otherwise has no identity", before: whole("APP_"), made: none, now: none, want: []string{"no-client-id migrate", "no-client-id app", "no-client-id log"}},
+		{law: "what the container has itself counts before a whole config map", before: whole(""), made: account(inject.ClientIDAnnotation, "old"), now: has, want: []string{"client-id-differs migrate", "client-id-differs app", "client-id-differs log"}},
+		{law: "a tenant from a whole config map is not looked at", before: whole(""), after: func(p *corev1.Pod) {
+			p.Spec.Containers[0].Env = slices.DeleteFunc(p.Spec.Containers[0].Env, func(v corev1.EnvVar) bool { return v.Name == "AZURE_TENANT_ID" })
+		}, made: account(inject.TenantIDAnnotation, "other"), now: account(inject.TenantIDAnnotation, "other"), want: []string{"not-evaluated app"}},
+		{law: "a token of the author's own, named by a whole config map", before: label(nil), after: own(map[string]string{inject.UseLabel: "true"}, inject.DefaultAudience), made: has, now: has, want: []string{"not-evaluated app"}},
+		{law: "the same without a label", before: label(nil), after: own(nil, inject.DefaultAudience), made: has, now: has, want: []string{"not-evaluated"}},
+		{law: "a whole config map names no token that is for the API server", before: label(nil), after: own(map[string]string{inject.UseLabel: "true"}, ""), made: has, now: has, want: []string{"webhook-missed"}},
+		{law: "a whole config map without a token, of a pod without label", before: label(nil), after: own(nil, ""), made: has, now: has, want: []string{"label-missing"}},
+		{law: "a whole config map in a container that came behind the webhook, without the token", after: func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "mesh", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: new(corev1.ConfigMapEnvSource)}}})
+		}, made: has, now: has, want: []string{"container-missed mesh"}},
 		{law: "a token file where nothing is mounted", before: setEnv(corev1.EnvVar{Name: "AZURE_FEDERATED_TOKEN_FILE", Value: "/var/run/secrets/azure/wi/token"}), made: has, now: has, want: []string{"token-not-mounted app"}},
 		{law: "a neighbour of the mounted folder is not in it", before: setEnv(corev1.EnvVar{Name: "AZURE_FEDERATED_TOKEN_FILE", Value: "/var/run/secrets/azure/tokens2/x"}), made: has, now: has, want: []string{"token-not-mounted app"}},
 		{law: "a token file beside the token", before: setEnv(corev1.EnvVar{Name: "AZURE_FEDERATED_TOKEN_FILE", Value: "/var/run/secrets/azure/tokens/token"}), made: has, now: has, want: []string{"token-not-projected app"}},
