@@ -91,6 +91,9 @@ func (f *migrateFlags) run(cmd *cobra.Command, env *cli.Env) error {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.kubeconfig
 	conf, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.context}).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return cli.Usage("there is no kubeconfig that leads to cluster %s: write one with gatehouse kubeconfig %[1]s --file FILE and give it with --kubeconfig FILE", f.cluster)
+	}
 	if err != nil {
 		return fmt.Errorf("the way to the cluster: %w", err)
 	}
