@@ -284,7 +284,7 @@ func (k *keeper) watch(r *run) error {
 	r.stop()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	conf := mirror.Config{Cluster: k.at, Store: k.store, Log: k.log, Client: sight.config("gatehouse-mirror")}
+	conf := mirror.Config{Cluster: k.at, UID: r.uid, Store: k.store, Log: k.log, Client: sight.config("gatehouse-mirror")}
 	go func() {
 		defer close(ended)
 		if err := mirror.Run(ctx, conf); err != nil && ctx.Err() == nil {

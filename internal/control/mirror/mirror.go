@@ -29,6 +29,7 @@ import (
 	"github.com/gatehouse-io/gatehouse/internal/estate"
 	"github.com/gatehouse-io/gatehouse/internal/kuberbac"
 	"github.com/gatehouse-io/gatehouse/internal/record"
+	"github.com/gatehouse-io/gatehouse/internal/resource"
 	"github.com/gatehouse-io/gatehouse/internal/scope"
 	"github.com/gatehouse-io/gatehouse/internal/store"
 )
@@ -42,9 +43,11 @@ type states interface {
 // Config says what to mirror where.
 type Config struct {
 	Cluster scope.Scope
-	Client  *rest.Config // may list and watch roles and bindings
-	Store   states
-	Log     *slog.Logger // nil discards
+	// UID is the cluster's. Nothing is written about another one at its scope.
+	UID    resource.ClusterID
+	Client *rest.Config // may list and watch roles and bindings
+	Store  states
+	Log    *slog.Logger // nil discards
 }
 
 // settle is how long changes are collected before they are written together.
@@ -138,14 +141,18 @@ func (m *mirror) write(ctx context.Context) error {
 		m.Log.Warn("mirror: object not read", "cluster", m.Cluster.String(), "error", err)
 	}
 	est := m.Store.Current()
-	cluster, ok := est.Cluster(m.Cluster)
-	if !ok {
-		return fmt.Errorf("cluster %s: %w", m.Cluster, estate.ErrNotFound)
+	cluster, err := m.record(est)
+	if err != nil {
+		return err
+	}
+	still := func(now *estate.Snapshot) error {
+		_, err := m.record(now)
+		return err
 	}
 	ops := diff(est, m.Cluster, want)
 	const why = "roles and bindings of the cluster itself"
 	for part := range slices.Chunk(ops, maxOps) {
-		if _, err := m.Store.Commit(ctx, store.Change{Why: why, Ops: part}); err != nil {
+		if _, err := m.Store.Commit(ctx, store.Change{Why: why, Ops: part, Check: still}); err != nil {
 			return fmt.Errorf("mirror %s: %w", m.Cluster, err)
 		}
 	}
@@ -160,11 +167,20 @@ func (m *mirror) write(ctx context.Context) error {
 			return fmt.Errorf("mirror %s: %w", m.Cluster, err)
 		}
 		est = m.Store.Current()
-		if cluster, ok = est.Cluster(m.Cluster); !ok {
-			return fmt.Errorf("cluster %s: %w", m.Cluster, estate.ErrNotFound)
+		if cluster, err = m.record(est); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// record is that of the cluster, and not of one that was made at its place.
+func (m *mirror) record(est *estate.Snapshot) (resource.Cluster, error) {
+	c, ok := est.Cluster(m.Cluster)
+	if !ok || c.UID != m.UID {
+		return resource.Cluster{}, fmt.Errorf("cluster %s: %w", m.Cluster, estate.ErrNotFound)
+	}
+	return c, nil
 }
 
 func (m *mirror) read() (map[record.Key]record.Record, []error) {
