@@ -134,7 +134,8 @@ func (e *Env) report(err error) int {
 	}
 	text := strings.TrimSpace(err.Error())
 	fmt.Fprintf(e.Stderr, "gatehouse: %s\n", text)
-	if code == ExitUsage && !strings.Contains(text, "--help") {
+	// What a server found says itself what is wrong; the help knows nothing of it.
+	if _, found := errors.AsType[mistaken](err); code == ExitUsage && !found && !strings.Contains(text, "--help") {
 		fmt.Fprintln(e.Stderr, "See gatehouse --help, or --help behind any command.")
 	}
 	return code
