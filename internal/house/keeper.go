@@ -41,8 +41,8 @@ type keeper struct {
 
 // A run is one control plane and what follows it.
 type run struct {
-	uid   resource.ClusterID
-	is    resource.Cluster // what was applied to it
+	uid   resource.ClusterID // whose it is; is says the same, and is written while it runs
+	is    resource.Cluster   // what was applied to it
 	form  form
 	cp    *cluster.Cluster
 	since time.Time
